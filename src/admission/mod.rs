@@ -1,0 +1,1 @@
+//! The verdict: may this write happen?

@@ -1,0 +1,1 @@
+//! The story that the README tells, on a real control plane.

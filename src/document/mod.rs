@@ -1,0 +1,1 @@
+//! A JSON document in one flat buffer, read in place.

@@ -1,0 +1,18 @@
+//! gitadel: Git is the only way in.
+//!
+//! A validating admission webhook rejects every change of a cluster that does not match what Git declares, and a
+//! reconciler beside it makes the cluster what Git declares. `docs/architecture.md` shows how the modules fit together.
+
+pub mod admission;
+pub mod api;
+pub mod cli;
+pub mod compare;
+pub mod demo;
+pub mod document;
+pub mod object;
+pub mod reconcile;
+pub mod render;
+pub mod snapshot;
+pub mod source;
+pub mod telemetry;
+pub mod tls;

@@ -1,0 +1,1 @@
+//! From a commit to the state of the cluster, and back to it.

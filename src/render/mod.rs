@@ -1,0 +1,1 @@
+//! From files in a commit to manifests.

@@ -1,0 +1,200 @@
+//! What a snapshot says besides the objects: sources, scopes, kinds, delegations, and what is going away.
+//!
+//! Small, and parsed once when a snapshot is opened. Everything here was computed by the reconciler; the webhook only
+//! reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Action, ChildOperations, ClusterScope, KindSelector, Scope, Undeclared};
+use crate::compare::{FreeField, ListSchema, PathPattern};
+use crate::object::GroupKind;
+
+/// The part of a snapshot that is not objects.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Meta {
+    /// Counts up with every snapshot that one reconciler writes.
+    pub generation: u64,
+    /// UID of the Namespace `kube-system`: a snapshot of another cluster is refused.
+    pub cluster: String,
+    /// Digest of what canonical objects depend on beside their manifest: server version, mutators, defaults.
+    pub environment: String,
+    /// One for each Enforcement that can be enforced, in order of their names.
+    pub sources: Vec<Source>,
+    /// The kinds that the API server serves.
+    pub kinds: Vec<KindInfo>,
+    /// Namespaces that are being deleted: their contents may go.
+    pub terminating_namespaces: BTreeSet<String>,
+    /// Key of the hashes that stand for the values of Secrets, as hexadecimal.
+    pub mask_key: String,
+    /// BLAKE3 digests, as hexadecimal, of the objects in `gitadel-system` that gitadel itself may create:
+    /// name of the Secret → digest of its data.
+    pub baseline_shards: BTreeMap<String, String>,
+    /// Names under which the reconcilers of this cluster are known to the API server.
+    pub reconciler_users: BTreeSet<String>,
+}
+
+/// An Enforcement as the webhook needs it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// Name of the Enforcement.
+    pub name: String,
+    pub url: String,
+    /// Branch, tag or commit as the user wrote it, for messages: `main`.
+    pub reference: String,
+    /// Full id of the enforced commit.
+    pub commit: String,
+    pub subject: String,
+    pub scope: Scope,
+    pub action: Action,
+    pub undeclared_objects: Undeclared,
+    pub undeclared_fields: Undeclared,
+    pub child_operations: ChildOperations,
+    pub delegations: Vec<DelegatedFields>,
+    /// The baseline of this scope is recorded and in the snapshot: before that, nothing undeclared is denied.
+    pub baseline_recorded: bool,
+}
+
+impl Source {
+    pub fn governs_namespace(&self, namespace: &str) -> bool {
+        match (&self.scope.namespaces, &self.scope.excluded_namespaces) {
+            (Some(listed), _) => listed.iter().any(|n| n == namespace),
+            (None, excluded) => !excluded.iter().flatten().any(|pattern| matches_name(pattern, namespace)),
+        }
+    }
+
+    pub fn governs_cluster_kind(&self, group: &str, kind: &str) -> bool {
+        match self.scope.cluster {
+            ClusterScope::All => true,
+            ClusterScope::None => false,
+            ClusterScope::Listed => {
+                self.scope.cluster_kinds.iter().any(|KindSelector { group: g, kind: k }| g == group && k == kind)
+            }
+        }
+    }
+
+    /// Whether the scope holds an object. A Namespace belongs to the scope that governs what is in it; where its kind
+    /// is governed at all, one that is excluded by name stays out.
+    pub fn governs(&self, group: &str, kind: &str, namespace: &str, name: &str) -> bool {
+        if !namespace.is_empty() {
+            return self.governs_namespace(namespace);
+        }
+        if group.is_empty() && kind == "Namespace" {
+            return self.governs_namespace(name)
+                && (self.scope.namespaces.is_some() || self.governs_cluster_kind(group, kind));
+        }
+        self.governs_cluster_kind(group, kind)
+    }
+
+    /// `main@1a2b3c4`
+    pub fn short_commit(&self) -> String {
+        format!("{}@{}", self.reference, self.commit.get(..7).unwrap_or(&self.commit))
+    }
+}
+
+fn matches_name(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => pattern == name,
+    }
+}
+
+/// Fields that Git leaves to one user.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DelegatedFields {
+    pub user: String,
+    pub kind: GroupKind,
+    pub namespace: Option<String>,
+    pub name: Option<String>,
+    pub fields: Vec<FreeField>,
+}
+
+impl DelegatedFields {
+    pub fn covers(&self, group: &str, kind: &str, namespace: &str, name: &str) -> bool {
+        self.kind.group == group
+            && self.kind.kind == kind
+            && self.namespace.as_deref().is_none_or(|n| n == namespace)
+            && self.name.as_deref().is_none_or(|n| n == name)
+    }
+}
+
+/// A kind that the API server serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KindInfo {
+    pub group: String,
+    pub kind: String,
+    /// Plural name, as in a URL: `deployments`.
+    pub resource: String,
+    /// The version that Git uses, else the preferred one. Canonical objects and reviews are of this version.
+    pub version: String,
+    pub namespaced: bool,
+    /// Subresources that discovery lists for `version`.
+    pub subresources: BTreeSet<String>,
+    /// Path of the number of replicas that the `scale` subresource sets, where there is one.
+    pub scale_replicas: Option<PathPattern>,
+    /// Reduced from the group's OpenAPI v3.
+    pub schema: ListSchema,
+    /// Whether an object of this kind is in Git or in the baseline: it has a webhook rule with its exact version.
+    pub registered: bool,
+}
+
+impl KindInfo {
+    pub fn status_subresource(&self) -> bool {
+        self.subresources.contains("status")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(scope: Scope) -> Source {
+        Source {
+            name: "all".into(),
+            url: "file:///repository".into(),
+            reference: "main".into(),
+            commit: "1a2b3c4d5e".into(),
+            subject: "subject".into(),
+            scope,
+            action: Action::Enforce,
+            undeclared_objects: Undeclared::Deny,
+            undeclared_fields: Undeclared::Deny,
+            child_operations: ChildOperations::default(),
+            delegations: Vec::new(),
+            baseline_recorded: true,
+        }
+    }
+
+    #[test]
+    fn scopes() {
+        let all_but_system = source(Scope {
+            excluded_namespaces: Some(vec!["kube-*".into(), "legacy".into()]),
+            cluster: ClusterScope::All,
+            ..Scope::default()
+        });
+        let listed = source(Scope { namespaces: Some(vec!["shop".into()]), ..Scope::default() });
+        let cases = [
+            (&all_but_system, "apps", "Deployment", "shop", "web", true),
+            (&all_but_system, "apps", "Deployment", "kube-system", "dns", false),
+            (&all_but_system, "", "ConfigMap", "legacy", "c", false),
+            (&all_but_system, "", "ConfigMap", "legacy-2", "c", true),
+            (&all_but_system, "", "Namespace", "", "shop", true),
+            (&all_but_system, "", "Namespace", "", "kube-system", false),
+            (&all_but_system, "rbac.authorization.k8s.io", "ClusterRole", "", "view", true),
+            (&listed, "apps", "Deployment", "shop", "web", true),
+            (&listed, "apps", "Deployment", "default", "web", false),
+            (&listed, "", "Namespace", "", "shop", true),
+            (&listed, "", "Namespace", "", "default", false),
+            (&listed, "rbac.authorization.k8s.io", "ClusterRole", "", "view", false),
+        ];
+        for (source, group, kind, namespace, name, expected) in cases {
+            assert_eq!(source.governs(group, kind, namespace, name), expected, "{kind} {namespace}/{name}");
+        }
+    }
+
+    #[test]
+    fn an_abbreviated_commit_names_its_reference() {
+        assert_eq!(source(Scope::default()).short_commit(), "main@1a2b3c4");
+    }
+}
