@@ -52,6 +52,8 @@ pub struct Source {
     pub undeclared_fields: Undeclared,
     pub child_operations: ChildOperations,
     pub delegations: Vec<DelegatedFields>,
+    /// How many objects one round may delete.
+    pub deletion_guard: u32,
     /// The baseline of this scope is recorded and in the snapshot: before that, nothing undeclared is denied.
     pub baseline_recorded: bool,
 }
@@ -162,6 +164,7 @@ mod tests {
             undeclared_fields: Undeclared::Deny,
             child_operations: ChildOperations::default(),
             delegations: Vec::new(),
+            deletion_guard: 50,
             baseline_recorded: true,
         }
     }
