@@ -2,11 +2,25 @@
 //!
 //! Pure functions of documents. Nothing here knows of HTTP, the API server, Git or time.
 
+mod carry;
+mod difference;
+mod finding;
+mod judge;
+mod mask;
 mod path;
 mod schema;
 
+pub use carry::{carry, json_patch};
+pub use difference::difference;
+pub use finding::{Fault, Finding};
+pub use judge::{judge, judge_create};
+pub use mask::{MaskKey, MaskKeyError, mask_secret};
 pub use path::{Bounds, FreeField, Path, PathPattern, PatternError, PatternSegment, Segment};
 pub use schema::{ListKind, ListSchema, SchemaNode};
+
+/// In it, `kubectl apply` keeps what it applied last. Free for everybody where it describes the same object: else a plain
+/// `kubectl apply` of Git's own manifest would be refused.
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What besides the desired state a write may touch.
 #[derive(Clone, Copy, Debug)]
