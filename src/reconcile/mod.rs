@@ -1,1 +1,7 @@
 //! From a commit to the state of the cluster, and back to it.
+
+pub mod discovery;
+pub mod environment;
+pub mod openapi;
+pub mod refusal;
+pub mod rest;
