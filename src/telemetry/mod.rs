@@ -1,1 +1,12 @@
 //! Logs and metrics.
+//!
+//! Every label has few and fixed values: no name of an object, no user, no message, so that nobody outside can make the
+//! number of series grow.
+
+mod log;
+mod metrics;
+mod reconcile;
+
+pub use log::{LogError, LogFormat, start_log};
+pub use metrics::{AdmissionMetrics, SnapshotMetrics, TlsMetrics, encode, registry};
+pub use reconcile::ReconcileMetrics;

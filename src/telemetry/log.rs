@@ -1,0 +1,43 @@
+//! Logging.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON anywhere else.
+    #[default]
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("RUST_LOG is no log filter ({0}): write it like info,gitadel=debug")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    #[error("logging was started already")]
+    Started,
+}
+
+/// Starts logging to standard error, by the filter in `RUST_LOG` (`info` if there is none).
+///
+/// # Errors
+/// The filter cannot be read, or logging was started before.
+pub fn start_log(format: LogFormat) -> Result<(), LogError> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter)?,
+        _ => EnvFilter::new("info"),
+    };
+    let terminal = std::io::stderr().is_terminal();
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let started = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
+    started.map_err(|_| LogError::Started)
+}
