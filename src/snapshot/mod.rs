@@ -14,6 +14,9 @@ mod open;
 mod store;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use entry::{Entry, EntryClass, EntryDraft};
 pub use error::SnapshotError;
 pub use meta::{DelegatedFields, KindInfo, Meta, Source};

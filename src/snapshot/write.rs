@@ -47,17 +47,18 @@ impl SnapshotWriter {
     /// # Errors
     /// The object is there already, names an unknown source, or cannot be written.
     pub fn put(&mut self, draft: &EntryDraft) -> Result<(), SnapshotError> {
+        self.put_with_digest(draft, format::digest(draft.id.as_ref()))
+    }
+
+    pub(super) fn put_with_digest(&mut self, draft: &EntryDraft, digest: [u8; 32]) -> Result<(), SnapshotError> {
         self.check_source(draft.id.as_ref(), draft.source)?;
         let bytes = draft.encode()?;
-        let record = Record {
-            hash: 0,
-            offset: 0,
-            length: 0,
+        let about = About {
             source: draft.source.and_then(Record::source_number),
             class: draft.class.number(),
             checksum: format::entry_checksum(&bytes),
         };
-        self.append(draft.id.as_ref(), &bytes, record)
+        self.append(draft.id.as_ref(), digest, &bytes, about)
     }
 
     /// Adds an object as it is in another snapshot, byte for byte, under the number that its source has in this one.
@@ -66,8 +67,9 @@ impl SnapshotWriter {
     /// As for [`put`](Self::put).
     pub fn keep(&mut self, entry: &Entry<'_>, source: Option<usize>) -> Result<(), SnapshotError> {
         self.check_source(entry.id(), source)?;
-        let record = Record { source: source.and_then(Record::source_number), ..entry.record() };
-        self.append(entry.id(), entry.bytes(), record)
+        let Record { class, checksum, .. } = entry.record();
+        let about = About { source: source.and_then(Record::source_number), class, checksum };
+        self.append(entry.id(), format::digest(entry.id()), entry.bytes(), about)
     }
 
     /// Puts the snapshot in the place of the one before, and tells its size in bytes.
@@ -90,9 +92,9 @@ impl SnapshotWriter {
         Ok(length)
     }
 
-    fn append(&mut self, id: ObjectRef<'_>, bytes: &[u8], record: Record) -> Result<(), SnapshotError> {
+    fn append(&mut self, id: ObjectRef<'_>, digest: [u8; 32], bytes: &[u8], about: About) -> Result<(), SnapshotError> {
         let failed = |source| SnapshotError::Write { path: self.path.clone(), source };
-        let added = self.encoder.append(format::digest(id), bytes, record).map_err(failed)?;
+        let added = self.encoder.append(digest, bytes, about).map_err(failed)?;
         if added { Ok(()) } else { Err(SnapshotError::Duplicate { id: id.to_owned() }) }
     }
 
@@ -125,9 +127,17 @@ impl Drop for Preparing {
     }
 }
 
+/// What the index says of an entry beside where it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct About {
+    source: Option<u16>,
+    class: u16,
+    checksum: [u8; 16],
+}
+
 /// The format, apart from where it goes.
 #[derive(Debug)]
-struct Encoder<W> {
+pub(super) struct Encoder<W> {
     out: W,
     meta: Vec<u8>,
     sources: usize,
@@ -140,7 +150,7 @@ struct Encoder<W> {
 }
 
 impl<W: Write + Seek> Encoder<W> {
-    fn new(mut out: W, meta: &Meta) -> io::Result<Self> {
+    pub(super) fn new(mut out: W, meta: &Meta) -> io::Result<Self> {
         let sources = meta.sources.len();
         let meta = serde_json::to_vec(meta)?;
         // The header is known at the end. Until then the file is no snapshot.
@@ -150,7 +160,7 @@ impl<W: Write + Seek> Encoder<W> {
     }
 
     /// Whether the entry was added: false where its id is there already.
-    fn append(&mut self, digest: [u8; 32], bytes: &[u8], record: Record) -> io::Result<bool> {
+    pub(super) fn append(&mut self, digest: [u8; 32], bytes: &[u8], about: About) -> io::Result<bool> {
         if !self.known.insert(digest) {
             return Ok(false);
         }
@@ -159,12 +169,14 @@ impl<W: Write + Seek> Encoder<W> {
         self.broken = true;
         self.out.write_all(bytes)?;
         self.broken = false;
-        self.records.push(Record { hash: format::leading(&digest), offset: self.entries, length, ..record });
+        let About { source, class, checksum } = about;
+        let hash = format::leading(&digest);
+        self.records.push(Record { hash, offset: self.entries, length, source, class, checksum });
         self.entries += u64::from(length);
         Ok(true)
     }
 
-    fn finish(mut self) -> io::Result<(u64, W)> {
+    pub(super) fn finish(mut self) -> io::Result<(u64, W)> {
         if self.broken {
             return Err(io::Error::other("an object before could not be written"));
         }

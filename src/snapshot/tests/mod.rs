@@ -1,0 +1,61 @@
+//! Snapshots as files: what comes back, and what is refused.
+
+mod damage;
+mod disk;
+mod round_trip;
+mod store;
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{EntryClass, EntryDraft, Meta, SnapshotWriter, Source};
+use crate::api::{Action, ChildOperations, Scope, Undeclared};
+use crate::object::ObjectId;
+
+const CLUSTER: &str = "0a1b2c3d-cluster";
+
+fn source(name: &str) -> Source {
+    Source {
+        name: name.into(),
+        url: "https://git.example/shop.git".into(),
+        reference: "main".into(),
+        commit: "1a2b3c4d5e".into(),
+        subject: "scale down for winter".into(),
+        scope: Scope::default(),
+        action: Action::Enforce,
+        undeclared_objects: Undeclared::Deny,
+        undeclared_fields: Undeclared::Deny,
+        child_operations: ChildOperations::default(),
+        delegations: Vec::new(),
+        baseline_recorded: true,
+    }
+}
+
+fn meta(generation: u64) -> Meta {
+    Meta { generation, cluster: CLUSTER.into(), sources: vec![source("a"), source("b")], ..Meta::default() }
+}
+
+fn config_map(name: &str) -> EntryDraft {
+    EntryDraft {
+        id: ObjectId::new("", "ConfigMap", "shop", name),
+        class: EntryClass::Declared,
+        source: Some(0),
+        version: "v1".into(),
+        canonical: Some(json!({"kind": "ConfigMap", "data": {"name": name}})),
+        inputs: "digest".into(),
+        file: Some("shop/config.yaml".into()),
+        lines: None,
+        recreate: false,
+        uid: None,
+        problem: None,
+    }
+}
+
+fn write(path: &Path, meta: &Meta, drafts: &[EntryDraft]) -> u64 {
+    let mut writer = SnapshotWriter::create(path, meta).unwrap();
+    for draft in drafts {
+        writer.put(draft).unwrap();
+    }
+    writer.finish().unwrap()
+}
