@@ -1,1 +1,5 @@
 //! From files in a commit to manifests.
+
+mod position;
+
+pub use position::{LineTree, Lines};

@@ -29,6 +29,7 @@ fn source(name: &str) -> Source {
         child_operations: ChildOperations::default(),
         delegations: Vec::new(),
         baseline_recorded: true,
+        deletion_guard: 50,
     }
 }
 
