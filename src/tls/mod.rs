@@ -1,1 +1,3 @@
 //! Serving certificates.
+
+pub mod issue;
