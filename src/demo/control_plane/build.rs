@@ -73,6 +73,10 @@ pub enum BuildError {
 
 /// The directory with the binaries below `cache`, after building them if they are not there yet.
 pub async fn ensure_built(cache: &Path) -> Result<PathBuf, BuildError> {
+    ensure_built_by(Path::new("go"), cache).await
+}
+
+async fn ensure_built_by(go: &Path, cache: &Path) -> Result<PathBuf, BuildError> {
     let built = cache.join(key());
     if built.is_dir() {
         return Ok(built);
@@ -82,6 +86,7 @@ pub async fn ensure_built(cache: &Path) -> Result<PathBuf, BuildError> {
     if built.is_dir() {
         return Ok(built);
     }
+    can_run(go)?;
     // Under the lock, any such directory is what a killed run has left.
     let work = cache.join("building");
     if work.exists() {
@@ -92,7 +97,7 @@ pub async fn ensure_built(cache: &Path) -> Result<PathBuf, BuildError> {
     say(&format!("building etcd {ETCD} and Kubernetes {KUBERNETES} from source, once, into {}", built.display()));
     let start = Instant::now();
     for module in &MODULES {
-        build(module, &work, &binaries, cache).await?;
+        build(go, module, &work, &binaries, cache).await?;
     }
     fs::rename(&binaries, &built).map_err(file("move into place", &binaries))?;
     fs::remove_dir_all(&work).map_err(file("remove", &work))?;
@@ -127,14 +132,13 @@ async fn lock(cache: &Path) -> Result<File, BuildError> {
         .map_err(file("lock", &path))
 }
 
-async fn build(module: &Module, work: &Path, binaries: &Path, cache: &Path) -> Result<(), BuildError> {
+async fn build(go: &Path, module: &Module, work: &Path, binaries: &Path, cache: &Path) -> Result<(), BuildError> {
     let source = work.join(module.name);
     fs::create_dir_all(&source).map_err(file("make the directory", &source))?;
     for (name, content) in [("go.mod", module.go_mod), ("go.sum", module.go_sum)] {
         let path = source.join(name);
         fs::write(&path, content).map_err(file("write", &path))?;
     }
-    let go = go()?;
     // Beside the work directory: it stays for reading after a failure.
     let log = cache.join(format!("{}.log", module.name));
     File::create(&log).map_err(file("write", &log))?;
@@ -143,7 +147,7 @@ async fn build(module: &Module, work: &Path, binaries: &Path, cache: &Path) -> R
         // The trailing separator tells Go that this is a directory.
         None => binaries.join(""),
     };
-    let mut launch = Launch::new(module.name, &go, &log)
+    let mut launch = Launch::new(module.name, go, &log)
         .arguments(["build", "-v", "-mod=readonly", "-buildvcs=false", "-ldflags", module.linker_flags, "-o"])
         .arguments([output])
         .arguments(module.packages)
@@ -184,16 +188,10 @@ fn progress(module: &Module, log: &Path, elapsed: Duration) -> String {
     )
 }
 
-fn go() -> Result<PathBuf, BuildError> {
-    let go = PathBuf::from("go");
-    Command::new(&go)
-        .arg("version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .map(|_| go)
-        .map_err(BuildError::NoGo)
+fn can_run(go: &Path) -> Result<(), BuildError> {
+    let mut version = Command::new(go);
+    version.arg("version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    version.status().map(drop).map_err(BuildError::NoGo)
 }
 
 /// To the terminal itself: a test run that builds for minutes must not look dead, although tests' output is captured.
@@ -208,6 +206,8 @@ fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildErr
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::demo::control_plane::guard::Scratch;
 
@@ -246,12 +246,60 @@ mod tests {
         waiting.await.unwrap().unwrap();
     }
 
+    /// Stands in for Go: notes each build, and then does as told. `$out` is the argument of `-o`.
+    fn fake_go(scratch: &Scratch, build: &str) -> PathBuf {
+        let path = scratch.path().join("go");
+        let script = format!(
+            "#!/bin/sh\n[ \"$1\" = version ] && exit\necho \"$PWD\" >>{}\n\
+             while [ \"$1\" != -o ]; do shift; done; out=$2\n{build}\n",
+            scratch.path().join("builds").display()
+        );
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // A test beside this one that forks meanwhile keeps the file open for writing ("text file busy") until its exec.
+        while Command::new(&path).arg("version").status().is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        path
+    }
+
     #[tokio::test]
-    async fn what_is_built_is_not_built_again() {
+    async fn two_runs_build_once() {
         let scratch = Scratch::temporary().unwrap();
-        let built = scratch.path().join(key());
-        fs::create_dir(&built).unwrap();
-        assert_eq!(ensure_built(scratch.path()).await.unwrap(), built);
-        assert!(!scratch.path().join("lock").exists());
+        let go = fake_go(&scratch, "[ -d \"$out\" ] && out=$out/kube; sleep 0.1; echo binary >\"$out\"");
+        let cache = scratch.path().join("cache");
+        fs::create_dir_all(cache.join("building/bin/left-by-a-killed-run")).unwrap();
+        let (first, second) = tokio::join!(ensure_built_by(&go, &cache), ensure_built_by(&go, &cache));
+        let built = first.unwrap();
+        assert_eq!(second.unwrap(), built);
+        assert_eq!(ensure_built_by(&go, &cache).await.unwrap(), built);
+        let mut names: Vec<_> = fs::read_dir(&built).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["etcd", "kube"]);
+        assert!(!cache.join("building").exists());
+        assert_eq!(fs::read_to_string(scratch.path().join("builds")).unwrap().lines().count(), MODULES.len());
+    }
+
+    #[tokio::test]
+    async fn a_failed_build_shows_the_end_of_its_log_and_is_tried_again() {
+        let scratch = Scratch::temporary().unwrap();
+        let cache = scratch.path().join("cache");
+        let go = fake_go(&scratch, "echo go: no such module; exit 1");
+        for _ in 0..2 {
+            match ensure_built_by(&go, &cache).await {
+                Err(BuildError::Failed { name: "etcd", log, tail }) => {
+                    assert_eq!(tail, "go: no such module");
+                    assert_eq!(guard::tail(&log, 1), tail);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn missing_go_is_told() {
+        let scratch = Scratch::temporary().unwrap();
+        let error = ensure_built_by(&scratch.path().join("go"), &scratch.path().join("cache")).await.unwrap_err();
+        assert!(matches!(error, BuildError::NoGo(_)), "{error}");
     }
 }
