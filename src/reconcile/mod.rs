@@ -1,5 +1,7 @@
 //! From a commit to the state of the cluster, and back to it.
 
+pub mod apply;
+pub mod canonicalise;
 pub mod discovery;
 pub mod environment;
 pub mod openapi;
