@@ -4,6 +4,8 @@ pub mod apply;
 pub mod canonicalise;
 pub mod discovery;
 pub mod environment;
+pub mod lease;
 pub mod openapi;
 pub mod refusal;
 pub mod rest;
+pub mod webhook_configuration;

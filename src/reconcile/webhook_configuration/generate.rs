@@ -1,0 +1,335 @@
+//! The webhook configuration that the sources call for.
+//!
+//! Every default is spelled out, so that what the API server stores equals what is generated: any difference is
+//! somebody's edit.
+//!
+//! **Each request that is not pre-decided reaches exactly one entry.** Requests are parted twice:
+//! - by what happens when the webhook cannot be reached. What an `Enforce` source governs goes to the entries that fail
+//!   closed; what only `Observe` and `Warn` sources govern, to those that are ignored. Which source it is, and what it
+//!   says, the webhook finds in its snapshot.
+//! - by version. For a kind that Git uses, the API server converts every request to the version that Git uses
+//!   (`matchPolicy: Equivalent`). Everything else comes as it is. A rule with `apiVersions: ["*"]` would match first and
+//!   get no conversion, hence two entries, and a condition that keeps the one's requests out of the other.
+//!
+//! The registered rules name subresources one by one. With `deployments/*` a subresource that only *another* version of
+//! a resource has would match no registered rule, since there is nothing to convert it to, and be kept out of the entry
+//! for the rest as well: it would bypass both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
+    WebhookClientConfig,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+
+use super::conditions::{exemptions, list};
+use super::{NAME, scope};
+use crate::api::{Action, MANAGER};
+use crate::snapshot::{KindInfo, Source};
+
+/// Path on which the webhook answers.
+pub const ADMIT_PATH: &str = "/admit";
+/// End of the name of every entry; a denial names the entry.
+pub const ENTRY_DOMAIN: &str = "gitadel.dev";
+/// The webhook answers within milliseconds, or waits at most 200 ms for a snapshot. A write may be held up only so long.
+const TIMEOUT_SECONDS: i32 = 3;
+
+/// Where the API server finds the webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientTarget {
+    /// A URL that the control plane's host can reach, such as `https://127.0.0.1:9443/admit` for a static Pod.
+    Url(String),
+    Service {
+        namespace: String,
+        name: String,
+        port: u16,
+    },
+}
+
+impl ClientTarget {
+    fn client_config(&self, ca_bundle: &str) -> WebhookClientConfig {
+        let ca_bundle = Some(ByteString(ca_bundle.as_bytes().to_vec()));
+        match self {
+            Self::Url(url) => WebhookClientConfig { ca_bundle, service: None, url: Some(url.clone()) },
+            Self::Service { namespace, name, port } => WebhookClientConfig {
+                ca_bundle,
+                service: Some(ServiceReference {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                    path: Some(ADMIT_PATH.into()),
+                    port: Some(i32::from(*port)),
+                }),
+                url: None,
+            },
+        }
+    }
+}
+
+/// What the configuration follows from.
+#[derive(Clone, Copy, Debug)]
+pub struct Desired<'a> {
+    pub sources: &'a [Source],
+    pub kinds: &'a [KindInfo],
+    pub target: &'a ClientTarget,
+    /// The certificates of every replica's authority, as PEM.
+    pub ca_bundle: &'a str,
+    /// Whose dry-runs are kept out.
+    pub reconciler_users: &'a BTreeSet<String>,
+}
+
+/// Without a source the configuration has no entries: nothing is governed.
+pub fn generate(desired: &Desired<'_>) -> ValidatingWebhookConfiguration {
+    let (enforced, recorded): (Vec<_>, Vec<_>) =
+        desired.sources.iter().partition(|source| source.action == Action::Enforce);
+    let enforced_scope = scope::governed_by_any(&enforced, desired.kinds);
+
+    let mut webhooks = Vec::new();
+    if !enforced.is_empty() {
+        webhooks.extend(entries(desired, "enforce", "Fail", &enforced, enforced_scope.clone()));
+    }
+    if !recorded.is_empty() {
+        let mut recorded_scope = scope::governed_by_any(&recorded, desired.kinds);
+        if !enforced.is_empty() {
+            recorded_scope = format!("({recorded_scope}) && !({enforced_scope})");
+        }
+        webhooks.extend(entries(desired, "observe", "Ignore", &recorded, recorded_scope));
+    }
+    ValidatingWebhookConfiguration {
+        metadata: ObjectMeta {
+            name: Some(NAME.into()),
+            labels: Some(BTreeMap::from([("app.kubernetes.io/managed-by".into(), MANAGER.into())])),
+            ..ObjectMeta::default()
+        },
+        // The API server leaves an empty list out.
+        webhooks: (!webhooks.is_empty()).then_some(webhooks),
+    }
+}
+
+/// The pair of entries for one set of sources: kinds with a registered version, and the rest.
+fn entries(
+    desired: &Desired<'_>,
+    name: &str,
+    failure_policy: &str,
+    sources: &[&Source],
+    governed: String,
+) -> Vec<ValidatingWebhook> {
+    let selector = scope::namespace_selector(sources);
+    let mut conditions: Vec<_> =
+        exemptions(desired.reconciler_users).iter().map(super::conditions::Exemption::match_condition).collect();
+    conditions.push(MatchCondition { name: "scope".into(), expression: governed });
+
+    let entry = |name: String, rules: Vec<RuleWithOperations>, conditions: Vec<MatchCondition>| ValidatingWebhook {
+        name,
+        admission_review_versions: vec!["v1".into()],
+        client_config: desired.target.client_config(desired.ca_bundle),
+        failure_policy: Some(failure_policy.into()),
+        match_conditions: Some(conditions),
+        match_policy: Some("Equivalent".into()),
+        namespace_selector: Some(selector.clone()),
+        object_selector: Some(LabelSelector::default()),
+        rules: Some(rules),
+        side_effects: "None".into(),
+        timeout_seconds: Some(TIMEOUT_SECONDS),
+    };
+
+    let registered = Registered::of(desired.kinds);
+    let mut rest_conditions = conditions.clone();
+    let mut entries = Vec::new();
+    if !registered.0.is_empty() {
+        entries.push(entry(format!("{name}.{ENTRY_DOMAIN}"), registered.rules(), conditions));
+        rest_conditions.push(registered.kept_out());
+    }
+    entries.push(entry(format!("{name}-rest.{ENTRY_DOMAIN}"), vec![rule("*", "*", vec!["*/*".into()])], rest_conditions));
+    entries
+}
+
+/// (group, version) → resources and subresources that are registered in this version.
+struct Registered<'a>(BTreeMap<(&'a str, &'a str), BTreeSet<String>>);
+
+impl<'a> Registered<'a> {
+    fn of(kinds: &'a [KindInfo]) -> Self {
+        let mut registered: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+        for kind in kinds.iter().filter(|kind| kind.registered) {
+            let resources = registered.entry((kind.group.as_str(), kind.version.as_str())).or_default();
+            resources.insert(kind.resource.clone());
+            resources.extend(kind.subresources.iter().map(|subresource| format!("{}/{subresource}", kind.resource)));
+        }
+        Self(registered)
+    }
+
+    fn rules(&self) -> Vec<RuleWithOperations> {
+        self.0
+            .iter()
+            .map(|((group, version), resources)| rule(group, version, resources.iter().cloned().collect()))
+            .collect()
+    }
+
+    /// Keeps exactly the requests that the rules match, in whatever version, out of the entry for the rest.
+    fn kept_out(&self) -> MatchCondition {
+        let names = self
+            .0
+            .iter()
+            .flat_map(|((group, _), resources)| resources.iter().map(move |resource| format!("{group}/{resource}")));
+        MatchCondition {
+            name: "not-registered".into(),
+            expression: format!(
+                "!((request.resource.group + '/' + request.resource.resource + \
+                 (request.?subResource.orValue('') == '' ? '' : '/' + request.subResource)) in {})",
+                list(names.collect::<BTreeSet<_>>())
+            ),
+        }
+    }
+}
+
+fn rule(group: &str, version: &str, resources: Vec<String>) -> RuleWithOperations {
+    RuleWithOperations {
+        api_groups: Some(vec![group.into()]),
+        api_versions: Some(vec![version.into()]),
+        operations: Some(vec!["*".into()]),
+        resources: Some(resources),
+        scope: Some("*".into()),
+    }
+}
+
+/// Whether an object in the cluster says what it should. What the server keeps for itself (uid, managedFields, …) does
+/// not count; an owner or finalizer does: it is a way to have the configuration deleted, or kept from being.
+pub fn is_in_force(live: &ValidatingWebhookConfiguration, desired: &ValidatingWebhookConfiguration) -> bool {
+    let said = |m: &ObjectMeta| {
+        (
+            m.labels.clone().unwrap_or_default(),
+            m.annotations.clone().unwrap_or_default(),
+            m.finalizers.clone().unwrap_or_default(),
+            m.owner_references.clone().unwrap_or_default(),
+        )
+    };
+    live.metadata.deletion_timestamp.is_none()
+        && said(&live.metadata) == said(&desired.metadata)
+        && live.webhooks.as_deref().unwrap_or_default() == desired.webhooks.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{kind, source};
+    use super::*;
+    use crate::api::{ClusterScope, Scope};
+
+    fn generated(sources: &[Source], kinds: &[KindInfo]) -> ValidatingWebhookConfiguration {
+        generate(&Desired {
+            sources,
+            kinds,
+            target: &ClientTarget::Url("https://127.0.0.1:9443/admit".into()),
+            ca_bundle: "pem",
+            reconciler_users: &BTreeSet::from(["gitadel".to_owned()]),
+        })
+    }
+
+    fn with_action(name: &str, action: Action) -> Source {
+        Source { action, ..source(name, Scope { cluster: ClusterScope::All, ..Scope::default() }) }
+    }
+
+    fn kinds() -> Vec<KindInfo> {
+        vec![
+            kind("apps", "Deployment", "deployments", "v1", &["status", "scale"]),
+            kind("apps", "ReplicaSet", "replicasets", "v1", &[]),
+            kind("", "ConfigMap", "configmaps", "v1", &[]),
+            KindInfo { registered: false, ..kind("batch", "Job", "jobs", "v1", &["status"]) },
+        ]
+    }
+
+    #[test]
+    fn entries_by_action() {
+        let cases: [(&[Action], &[(&str, &str)]); 5] = [
+            (&[], &[]),
+            (&[Action::Enforce], &[("enforce.gitadel.dev", "Fail"), ("enforce-rest.gitadel.dev", "Fail")]),
+            (&[Action::Observe], &[("observe.gitadel.dev", "Ignore"), ("observe-rest.gitadel.dev", "Ignore")]),
+            (
+                &[Action::Observe, Action::Warn],
+                &[("observe.gitadel.dev", "Ignore"), ("observe-rest.gitadel.dev", "Ignore")],
+            ),
+            (
+                &[Action::Warn, Action::Enforce, Action::Enforce],
+                &[
+                    ("enforce.gitadel.dev", "Fail"),
+                    ("enforce-rest.gitadel.dev", "Fail"),
+                    ("observe.gitadel.dev", "Ignore"),
+                    ("observe-rest.gitadel.dev", "Ignore"),
+                ],
+            ),
+        ];
+        for (actions, expected) in cases {
+            let sources: Vec<_> = actions.iter().map(|action| with_action("s", *action)).collect();
+            let webhooks = generated(&sources, &kinds()).webhooks.unwrap_or_default();
+            let found: Vec<_> =
+                webhooks.iter().map(|w| (w.name.as_str(), w.failure_policy.as_deref().unwrap())).collect();
+            assert_eq!(found, expected, "{actions:?}");
+        }
+    }
+
+    #[test]
+    fn registered_kinds_have_their_version_and_subresources_and_are_kept_out_of_the_rest() {
+        let webhooks = generated(&[with_action("s", Action::Enforce)], &kinds()).webhooks.unwrap();
+        let rules: Vec<_> = webhooks[0].rules.clone().unwrap();
+        let found: Vec<_> = rules
+            .iter()
+            .map(|r| (r.api_groups.clone().unwrap(), r.api_versions.clone().unwrap(), r.resources.clone().unwrap()))
+            .collect();
+        let strings = |s: &[&str]| s.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            found,
+            [
+                (strings(&[""]), strings(&["v1"]), strings(&["configmaps"])),
+                (
+                    strings(&["apps"]),
+                    strings(&["v1"]),
+                    strings(&["deployments", "deployments/scale", "deployments/status", "replicasets"])
+                ),
+            ]
+        );
+        let rest = webhooks[1].match_conditions.clone().unwrap();
+        let condition = rest.iter().find(|c| c.name == "not-registered").unwrap();
+        assert!(condition.expression.ends_with(
+            "in ['/configmaps', 'apps/deployments', 'apps/deployments/scale', 'apps/deployments/status', \
+             'apps/replicasets'])"
+        ));
+        assert!(webhooks[0].match_conditions.as_ref().unwrap().iter().all(|c| c.name != "not-registered"));
+    }
+
+    #[test]
+    fn without_registered_kinds_everything_is_the_rest() {
+        let webhooks = generated(&[with_action("s", Action::Enforce)], &[]).webhooks.unwrap();
+        assert_eq!(webhooks.iter().map(|w| w.name.as_str()).collect::<Vec<_>>(), ["enforce-rest.gitadel.dev"]);
+    }
+
+    #[test]
+    fn what_is_enforced_is_not_also_observed() {
+        let sources = [with_action("a", Action::Enforce), with_action("b", Action::Observe)];
+        let webhooks = generated(&sources, &[]).webhooks.unwrap();
+        let scope_of = |at: usize| {
+            let conditions = webhooks[at].match_conditions.as_ref().unwrap();
+            conditions.iter().find(|c| c.name == "scope").unwrap().expression.clone()
+        };
+        assert!(scope_of(1).ends_with(&format!("&& !({})", scope_of(0))));
+    }
+
+    #[test]
+    fn an_edit_is_seen_and_the_servers_own_bookkeeping_is_not() {
+        let desired = generated(&[with_action("s", Action::Enforce)], &kinds());
+        let edits: [(&str, fn(&mut ValidatingWebhookConfiguration), bool); 8] = [
+            ("nothing", |_| {}, true),
+            ("uid", |c| c.metadata.uid = Some("1".into()), true),
+            ("label", |c| c.metadata.labels = None, false),
+            ("annotation", |c| c.metadata.annotations = Some([("a".into(), String::new())].into()), false),
+            ("finalizer", |c| c.metadata.finalizers = Some(vec!["a/b".into()]), false),
+            ("owner", |c| c.metadata.owner_references = Some(vec![Default::default()]), false),
+            ("policy", |c| c.webhooks.as_mut().unwrap()[0].failure_policy = Some("Ignore".into()), false),
+            ("entries", |c| c.webhooks = None, false),
+        ];
+        for (name, edit, expected) in edits {
+            let mut live = desired.clone();
+            edit(&mut live);
+            assert_eq!(is_in_force(&live, &desired), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! gitadel's own `ValidatingWebhookConfiguration`: what it says, and that it stays so.
+//!
+//! The API server asks no webhook about webhook configurations. So nothing can reject a change of this object: it is
+//! computed ([`generate`]), watched and put back at once ([`guard`]), and then proven to be in force ([`canary`]).
+
+pub mod canary;
+pub mod conditions;
+pub mod generate;
+pub mod guard;
+pub mod scope;
+#[cfg(test)]
+mod testing;
+
+pub use canary::{Canary, CanaryError, prove_enforcing};
+pub use generate::{ClientTarget, Desired, generate, is_in_force};
+pub use guard::{Guard, GuardEvent};
+
+/// Name of the configuration.
+pub const NAME: &str = "gitadel";
