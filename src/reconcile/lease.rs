@@ -44,7 +44,9 @@ impl Default for Timing {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    #[error("cannot read or write Lease {namespace}/{name}: check that the API server is reachable and that RBAC allows get, create and update of leases")]
+    #[error(
+        "cannot read or write Lease {namespace}/{name}: check that the API server is reachable and that RBAC allows get, create and update of leases"
+    )]
     Api { namespace: String, name: String, source: Box<kube::Error> },
     #[error("no answer from the API server about Lease {namespace}/{name} in time")]
     Timeout { namespace: String, name: String },

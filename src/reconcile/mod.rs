@@ -7,5 +7,6 @@ pub mod environment;
 pub mod lease;
 pub mod openapi;
 pub mod refusal;
+pub mod replicas;
 pub mod rest;
 pub mod webhook_configuration;

@@ -1,3 +1,5 @@
 //! Serving certificates.
 
+pub mod authorities;
+pub mod directory;
 pub mod issue;

@@ -78,7 +78,10 @@ pub fn exemptions(reconciler_users: &BTreeSet<String>) -> Vec<Exemption> {
         // without kube-node-lease's every node goes NotReady after 50 s.
         Exemption::new("leases", resource("coordination.k8s.io", "leases")),
         // Diagnosis, a quarter of all writes of a busy cluster, and declared by nobody.
-        Exemption::new("events", "request.resource.resource == 'events' && request.resource.group in ['', 'events.k8s.io']"),
+        Exemption::new(
+            "events",
+            "request.resource.resource == 'events' && request.resource.group in ['', 'events.k8s.io']",
+        ),
         // Never stored. The kubelet needs them for `kubectl logs`, which one wants most while gitadel is down.
         Exemption::new("reviews", "request.resource.group in ['authentication.k8s.io', 'authorization.k8s.io']"),
         Exemption::new("pure-status", pure_status()),

@@ -141,7 +141,11 @@ fn entries(
         entries.push(entry(format!("{name}.{ENTRY_DOMAIN}"), registered.rules(), conditions));
         rest_conditions.push(registered.kept_out());
     }
-    entries.push(entry(format!("{name}-rest.{ENTRY_DOMAIN}"), vec![rule("*", "*", vec!["*/*".into()])], rest_conditions));
+    entries.push(entry(
+        format!("{name}-rest.{ENTRY_DOMAIN}"),
+        vec![rule("*", "*", vec!["*/*".into()])],
+        rest_conditions,
+    ));
     entries
 }
 

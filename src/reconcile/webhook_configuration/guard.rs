@@ -42,11 +42,21 @@ pub enum Cause {
 #[derive(Debug)]
 pub enum GuardEvent {
     /// The desired configuration is stored; `after` counts from when it was asked for, or the deviation was seen.
-    Stored { cause: Cause, after: Duration },
+    Stored {
+        cause: Cause,
+        after: Duration,
+    },
     /// The webhook rejects again. Between the deviation and this moment anything may have slipped in.
-    Enforcing { cause: Cause, after: Duration },
-    NotEnforcing { error: CanaryError },
-    StoreFailed { error: kube::Error },
+    Enforcing {
+        cause: Cause,
+        after: Duration,
+    },
+    NotEnforcing {
+        error: CanaryError,
+    },
+    StoreFailed {
+        error: kube::Error,
+    },
 }
 
 /// The task that keeps the configuration.

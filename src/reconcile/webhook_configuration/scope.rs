@@ -133,10 +133,7 @@ mod tests {
                 format!("{n} == '' ? true : (!({n} in ['legacy']) && !{n}.startsWith('kube-'))"),
             ),
             (scope(Some(&["shop"]), None, ClusterScope::None), format!("{n} == '' ? false : ({n} in ['shop'])")),
-            (
-                scope(None, None, ClusterScope::None),
-                format!("{n} == '' ? false : (true && !{IS_NAMESPACE_OBJECT})"),
-            ),
+            (scope(None, None, ClusterScope::None), format!("{n} == '' ? false : (true && !{IS_NAMESPACE_OBJECT})")),
             (
                 scope(Some(&["shop"]), None, ClusterScope::Listed),
                 format!(

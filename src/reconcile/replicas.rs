@@ -1,0 +1,363 @@
+//! What the replicas tell each other: whose certificates to trust, and which commits they serve.
+//!
+//! Each replica's serving key stays in its own Pod, so the webhook configuration has to trust every replica's
+//! authority, and whichever replica writes it has to know them all. And the leader may apply a commit only when the
+//! webhooks serve it, or they reject it as they should. Each replica says both in annotations of a Lease of its own.
+//! Leases are never judged by the webhook, so this works before any webhook runs.
+//!
+//! Whoever may write Leases in gitadel's namespace can therefore make `caBundle` trust one more authority, and delay an
+//! apply. The first is of use only to somebody who can also answer in the Service's place. Trusting an authority only
+//! after a handshake with the Pod that announces it will close this.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::MANAGER;
+use crate::tls::authorities;
+
+const LEASE_PREFIX: &str = "gitadel-replica-";
+const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+const COMPONENT: &str = "replica";
+const AUTHORITIES_ANNOTATION: &str = "gitadel.dev/authorities";
+const SERVING_ANNOTATION: &str = "gitadel.dev/serving";
+
+const RENEW: Duration = Duration::from_secs(10);
+/// Long enough to outlast a restart of the API server: a replica that is taken for dead too early serves with a
+/// certificate that nobody trusts.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// A bound on what forged Leases can add to the webhook configuration.
+const MOST_AUTHORITIES_EACH: usize = 2;
+const MOST_REPLICAS: usize = 32;
+
+/// What one replica says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announcement {
+    /// Certificates of the authorities that may sign what its webhook serves with, as PEM.
+    pub authorities: String,
+    /// What its webhook has confirmed that it serves; `None` while it serves nothing.
+    pub serving: Option<Serving>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Serving {
+    /// Of this replica's own snapshots: generations of two replicas cannot be compared.
+    pub generation: u64,
+    /// Enforcement → full id of its commit.
+    pub commits: BTreeMap<String, String>,
+}
+
+/// The replicas that are alive, by name, this one included.
+pub type Replicas = BTreeMap<String, Announcement>;
+
+/// Every authority that a live replica may serve with, once each and sorted: the `caBundle`.
+pub fn ca_bundle(replicas: &Replicas) -> String {
+    let all: BTreeSet<_> = replicas.values().flat_map(|r| authorities::split(&r.authorities)).collect();
+    all.into_iter().collect()
+}
+
+/// The replicas whose webhook does not serve these commits (Enforcement → commit) yet. One that serves nothing at all
+/// is not ready, gets no reviews, and holds nobody up.
+pub fn lagging(replicas: &Replicas, commits: &BTreeMap<String, String>) -> Vec<String> {
+    let behind = |serving: &Serving| commits.iter().any(|(name, commit)| serving.commits.get(name) != Some(commit));
+    replicas.iter().filter(|(_, r)| r.serving.as_ref().is_some_and(behind)).map(|(name, _)| name.clone()).collect()
+}
+
+/// Waits until every ready replica serves these commits. Returns those that still do not when the time is up.
+pub async fn wait_serving(
+    replicas: &mut watch::Receiver<Replicas>,
+    commits: &BTreeMap<String, String>,
+    bound: Duration,
+) -> Vec<String> {
+    let waited = replicas.wait_for(|replicas| lagging(replicas, commits).is_empty());
+    let in_time = matches!(tokio::time::timeout(bound, waited).await, Ok(Ok(_)));
+    if in_time { Vec::new() } else { lagging(&replicas.borrow(), commits) }
+}
+
+/// The task that announces this replica and listens to the others.
+pub struct Exchange {
+    api: Api<Lease>,
+    name: String,
+    own: watch::Receiver<Announcement>,
+    replicas: watch::Sender<Replicas>,
+}
+
+impl Exchange {
+    /// `name` is the Pod's name. The receiver has this replica's own announcement from the start.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        own: watch::Receiver<Announcement>,
+    ) -> (Self, watch::Receiver<Replicas>) {
+        let first = Replicas::from([(name.to_owned(), own.borrow().clone())]);
+        let (replicas, receiver) = watch::channel(first);
+        (Self { api: Api::namespaced(client, namespace), name: name.into(), own, replicas }, receiver)
+    }
+
+    /// Runs until `shutdown`. The own Lease is left to expire: the webhook beside still drains with its certificate.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let config = watcher::Config::default().labels(&format!("{COMPONENT_LABEL}={COMPONENT}"));
+        let events = watcher(self.api.clone(), config).default_backoff();
+        pin_mut!(events);
+        let mut renewal = tokio::time::interval(RENEW);
+        renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut roll = Roll::default();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = self.own.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.announce().await;
+                }
+                _ = renewal.tick() => {
+                    self.announce().await;
+                    self.forget(&mut roll).await;
+                }
+                event = events.next() => match event {
+                    Some(Ok(event)) => roll.observe(event, Instant::now()),
+                    Some(Err(error)) => tracing::warn!(%error, "cannot watch the Leases of the replicas"),
+                    None => return,
+                },
+            }
+            let mut live = roll.live(Instant::now());
+            // Of itself a replica knows better than any Lease says.
+            live.insert(self.name.clone(), self.own.borrow().clone());
+            self.replicas.send_if_modified(|known| {
+                let changed = *known != live;
+                *known = live;
+                changed
+            });
+        }
+    }
+
+    async fn announce(&mut self) {
+        let announcement = self.own.borrow_and_update().clone();
+        let lease = announcement.to_lease(&self.name, MicroTime(jiff::Timestamp::now()));
+        let name = lease_name(&self.name);
+        let merged = self.api.patch(&name, &PatchParams::default(), &Patch::Merge(&lease)).await;
+        let written = match merged {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
+                let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+                self.api.create(&params, &lease).await
+            }
+            other => other,
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, lease = name, "cannot announce this replica; it is tried again in {RENEW:?}");
+        }
+    }
+
+    /// Deletes the Leases of replicas that are long gone. Several replicas may do so at once.
+    async fn forget(&self, roll: &mut Roll) {
+        for name in roll.forgotten(Instant::now()) {
+            match self.api.delete(&lease_name(&name), &DeleteParams::default()).await {
+                Ok(_) => tracing::info!(replica = name, "removed the Lease of a replica that is gone"),
+                Err(error) => tracing::debug!(%error, replica = name, "cannot remove the Lease of a replica"),
+            }
+        }
+    }
+}
+
+fn lease_name(replica: &str) -> String {
+    format!("{LEASE_PREFIX}{replica}")
+}
+
+impl Announcement {
+    fn to_lease(&self, name: &str, now: MicroTime) -> Lease {
+        let serving = self.serving.as_ref().and_then(|serving| serde_json::to_string(serving).ok());
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(lease_name(name)),
+                labels: Some(BTreeMap::from([
+                    (COMPONENT_LABEL.to_owned(), COMPONENT.to_owned()),
+                    ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+                ])),
+                annotations: Some(BTreeMap::from([
+                    (AUTHORITIES_ANNOTATION.to_owned(), BASE64.encode(&self.authorities)),
+                    // A merge patch would keep an annotation that is left out.
+                    (SERVING_ANNOTATION.to_owned(), serving.unwrap_or_default()),
+                ])),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(name.to_owned()),
+                lease_duration_seconds: i32::try_from(DEAD_AFTER.as_secs()).ok(),
+                renew_time: Some(now),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    /// Anybody may have written this: what is no certificate is left out, or the API server would refuse the whole
+    /// webhook configuration for it.
+    fn from_lease(lease: &Lease) -> Self {
+        let annotation = |key| lease.metadata.annotations.as_ref().and_then(|all| all.get(key));
+        let pem = annotation(AUTHORITIES_ANNOTATION)
+            .and_then(|encoded| BASE64.decode(encoded).ok())
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .unwrap_or_default();
+        Self {
+            authorities: authorities::split(&pem).into_iter().take(MOST_AUTHORITIES_EACH).collect(),
+            serving: annotation(SERVING_ANNOTATION).and_then(|json| serde_json::from_str(json).ok()),
+        }
+    }
+}
+
+/// Who announced what, and when this process last saw a sign of life.
+#[derive(Debug, Default)]
+struct Roll(BTreeMap<String, Signs>);
+
+#[derive(Debug)]
+struct Signs {
+    announcement: Announcement,
+    renewed: Option<MicroTime>,
+    seen: Instant,
+}
+
+impl Roll {
+    fn observe(&mut self, event: watcher::Event<Lease>, now: Instant) {
+        match event {
+            // Leases that vanished while the watch was broken expire like others.
+            watcher::Event::Init | watcher::Event::InitDone => {}
+            watcher::Event::Apply(lease) | watcher::Event::InitApply(lease) => {
+                let Some(name) = replica_of(&lease) else { return };
+                let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
+                let seen = match self.0.get(name) {
+                    Some(known) if known.renewed == renewed => known.seen,
+                    _ => now,
+                };
+                let signs = Signs { announcement: Announcement::from_lease(&lease), renewed, seen };
+                self.0.insert(name.to_owned(), signs);
+            }
+            watcher::Event::Delete(lease) => {
+                if let Some(name) = replica_of(&lease) {
+                    self.0.remove(name);
+                }
+            }
+        }
+    }
+
+    fn live(&self, now: Instant) -> Replicas {
+        let mut alive: Vec<_> =
+            self.0.iter().filter(|(_, signs)| now.saturating_duration_since(signs.seen) < DEAD_AFTER).collect();
+        alive.sort_by_key(|(_, signs)| std::cmp::Reverse(signs.seen));
+        alive.into_iter().take(MOST_REPLICAS).map(|(name, signs)| (name.clone(), signs.announcement.clone())).collect()
+    }
+
+    fn forgotten(&mut self, now: Instant) -> Vec<String> {
+        let gone = |signs: &Signs| now.saturating_duration_since(signs.seen) >= FORGOTTEN_AFTER;
+        self.0.iter().filter(|(_, signs)| gone(signs)).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+fn replica_of(lease: &Lease) -> Option<&str> {
+    lease.metadata.name.as_deref()?.strip_prefix(LEASE_PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+    use crate::tls::issue::Authority;
+
+    fn time(second: i64) -> MicroTime {
+        MicroTime(jiff::Timestamp::from_second(second).unwrap())
+    }
+
+    fn serving(commit: &str) -> Option<Serving> {
+        Some(Serving { generation: 7, commits: BTreeMap::from([("all".to_owned(), commit.to_owned())]) })
+    }
+
+    #[test]
+    fn an_announcement_survives_its_lease() {
+        let authorities = Authority::new("a").unwrap().certificate().to_owned();
+        for serving in [None, serving("1a2b")] {
+            let announcement = Announcement { authorities: authorities.clone(), serving };
+            let lease = announcement.to_lease("gitadel-0", time(1));
+            assert_eq!(Announcement::from_lease(&lease), announcement);
+            assert_eq!(replica_of(&lease), Some("gitadel-0"));
+        }
+    }
+
+    #[test]
+    fn a_forged_lease_adds_no_garbage_to_the_bundle() {
+        let flood: String = (0..9).map(|_| Authority::new("a").unwrap().certificate().to_owned()).collect();
+        for (pem, expected) in
+            [("garbage", 0), ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0), (&flood, 2)]
+        {
+            let lease = Announcement { authorities: pem.to_owned(), serving: None }.to_lease("x", time(1));
+            let read = Announcement::from_lease(&lease);
+            assert_eq!(authorities::split(&read.authorities).len(), expected);
+        }
+        assert_eq!(Announcement::from_lease(&Lease::default()), Announcement::default());
+    }
+
+    #[test]
+    fn the_bundle_does_not_depend_on_who_computes_it() {
+        let [a, b] = ["a", "b"].map(|name| Authority::new(name).unwrap().certificate().to_owned());
+        let announce = |authorities: String| Announcement { authorities, serving: None };
+        let one = Replicas::from([("x".into(), announce(a.clone())), ("y".into(), announce(format!("{b}{a}")))]);
+        let other = Replicas::from([("x".into(), announce(b)), ("z".into(), announce(a))]);
+        assert_eq!(ca_bundle(&one), ca_bundle(&other));
+        assert_eq!(authorities::split(&ca_bundle(&one)).len(), 2);
+    }
+
+    #[test]
+    fn replicas_live_as_long_as_they_renew() {
+        let start = Instant::now();
+        let lease = |at| Announcement { authorities: String::new(), serving: serving("1a2b") }.to_lease("x", time(at));
+        let mut roll = Roll::default();
+        roll.observe(Event::InitApply(lease(1)), start);
+        // Seen again unchanged, as after a broken watch: no sign of life.
+        roll.observe(Event::InitApply(lease(1)), start + DEAD_AFTER / 2);
+        assert_eq!(roll.live(start + DEAD_AFTER / 2).len(), 1);
+        assert_eq!(roll.live(start + DEAD_AFTER).len(), 0);
+        roll.observe(Event::Apply(lease(2)), start + DEAD_AFTER);
+        assert_eq!(roll.live(start + DEAD_AFTER).len(), 1);
+        assert_eq!(roll.forgotten(start + DEAD_AFTER), Vec::<String>::new());
+        assert_eq!(roll.forgotten(start + DEAD_AFTER + FORGOTTEN_AFTER), ["x"]);
+        roll.observe(Event::Delete(lease(2)), start + DEAD_AFTER);
+        assert_eq!(roll.live(start + DEAD_AFTER).len(), 0);
+    }
+
+    #[test]
+    fn who_lags_behind() {
+        let announce = |serving| Announcement { authorities: String::new(), serving };
+        let replicas = Replicas::from([
+            ("current".into(), announce(serving("new"))),
+            ("behind".into(), announce(serving("old"))),
+            ("not-ready".into(), announce(None)),
+        ]);
+        let commits = |commit: &str| BTreeMap::from([("all".to_owned(), commit.to_owned())]);
+        assert_eq!(lagging(&replicas, &commits("new")), ["behind"]);
+        assert_eq!(lagging(&replicas, &BTreeMap::new()), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_last_replica_or_the_time() {
+        let commits = BTreeMap::from([("all".to_owned(), "new".to_owned())]);
+        let announce = |commit| {
+            Replicas::from([("x".into(), Announcement { authorities: String::new(), serving: serving(commit) })])
+        };
+        let (sender, mut receiver) = watch::channel(announce("old"));
+        assert_eq!(wait_serving(&mut receiver, &commits, Duration::from_millis(5)).await, ["x"]);
+        sender.send(announce("new")).unwrap();
+        assert_eq!(wait_serving(&mut receiver, &commits, Duration::from_secs(60)).await, Vec::<String>::new());
+    }
+}
