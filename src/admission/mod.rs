@@ -1,1 +1,21 @@
 //! The verdict: may this write happen?
+//!
+//! `bytes → Request → decide(&Request, &Snapshot, now) → Verdict → bytes`. Everything between the bytes is a pure function
+//! of its arguments: no I/O, no state, the same answer however often one write is reviewed.
+
+pub mod builtin;
+mod classify;
+mod context;
+mod decide;
+mod denial;
+mod generated;
+pub mod own;
+mod ownership;
+mod request;
+mod rules;
+mod verdict;
+
+pub use classify::{ObjectClass, classify_object};
+pub use decide::{decide, rule_names};
+pub use request::{Operation, Request, RequestError, ReviewedKind, User};
+pub use verdict::{Class, Outcome, Verdict};

@@ -1,0 +1,37 @@
+//! What Kubernetes' own components write, as data.
+//!
+//! Taken from a census of every write that a 1.36 cluster makes of itself. Each row names one component and exactly the
+//! paths that it was seen to write; nothing is granted to "the system" as a whole. Three tables:
+//!
+//! - [`allotted`]: values that the server sets once and that are frozen afterwards;
+//! - [`delegated`]: fields that a component keeps in any object of a kind, declared or not;
+//! - [`writers`]: who makes, changes and removes the objects that follow from others.
+
+use std::collections::HashMap;
+
+mod allotted;
+mod delegations;
+mod identity;
+mod writers;
+
+pub use allotted::allotted;
+pub use delegations::{BuiltinDelegation, Through, delegated, free_for_repair};
+pub use identity::{CONTROLLERS, Identity};
+pub use writers::{Change, Writer, writers};
+
+/// group → kind or resource → rows. Two levels, so that a look-up needs no owned key.
+struct Table<T>(HashMap<&'static str, HashMap<&'static str, Vec<T>>>);
+
+impl<T> Table<T> {
+    fn new(rows: impl Iterator<Item = (&'static str, &'static str, T)>) -> Self {
+        let mut table: HashMap<_, HashMap<_, Vec<T>>> = HashMap::new();
+        for (group, name, row) in rows {
+            table.entry(group).or_default().entry(name).or_default().push(row);
+        }
+        Self(table)
+    }
+
+    fn rows(&self, group: &str, name: &str) -> &[T] {
+        self.0.get(group).and_then(|names| names.get(name)).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,212 @@
+//! Who makes, changes and removes the objects that follow from others: children and generated objects.
+//!
+//! Whether an object does follow from a governed one is judged by its state (`classify`); this table only says which
+//! component writes it. In its own objects a component may write what the row says and nothing else.
+
+use std::sync::LazyLock;
+
+use super::{Identity, Table};
+use crate::compare::FreeField;
+
+use Identity::{ApiServer, Bootstrapper, Controller, ControllerManager, Node, Scheduler};
+
+/// What of an object a component changes after it was made.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Nothing,
+    Fields(Vec<FreeField>),
+    Everything,
+}
+
+pub struct Writer {
+    pub by: Identity,
+    /// Kind of the controller that the written object names; empty where that is not asked.
+    pub controller: &'static str,
+    pub creates: bool,
+    pub changes: Change,
+    pub deletes: bool,
+}
+
+enum Changes {
+    None,
+    Fields(&'static [&'static str]),
+    All,
+}
+
+struct Row {
+    by: Identity,
+    group: &'static str,
+    resource: &'static str,
+    controller: &'static str,
+    creates: bool,
+    changes: Changes,
+    deletes: bool,
+}
+
+const fn keeps(
+    by: Identity,
+    group: &'static str,
+    resource: &'static str,
+    controller: &'static str,
+    fields: &'static [&'static str],
+) -> Row {
+    Row { by, group, resource, controller, creates: true, changes: Changes::Fields(fields), deletes: true }
+}
+
+const fn owns(by: Identity, group: &'static str, resource: &'static str, controller: &'static str) -> Row {
+    Row { by, group, resource, controller, creates: true, changes: Changes::All, deletes: true }
+}
+
+const fn creates(by: Identity, group: &'static str, resource: &'static str, controller: &'static str) -> Row {
+    Row { by, group, resource, controller, creates: true, changes: Changes::None, deletes: false }
+}
+
+const fn changes(by: Identity, group: &'static str, resource: &'static str, fields: &'static [&'static str]) -> Row {
+    Row { by, group, resource, controller: "", creates: false, changes: Changes::Fields(fields), deletes: false }
+}
+
+const fn deletes(by: Identity, group: &'static str, resource: &'static str) -> Row {
+    Row { by, group, resource, controller: "", creates: false, changes: Changes::None, deletes: true }
+}
+
+/// Adoption and release.
+const OWNERS: &[&str] = &["metadata.ownerReferences"];
+
+const ROWS: &[Row] = &[
+    keeps(
+        Controller("deployment-controller"),
+        "apps",
+        "replicasets",
+        "Deployment",
+        &["spec.replicas", "spec.minReadySeconds", "metadata.annotations", "metadata.ownerReferences"],
+    ),
+    keeps(Controller("replicaset-controller"), "", "pods", "ReplicaSet", OWNERS),
+    keeps(Controller("replication-controller"), "", "pods", "ReplicationController", OWNERS),
+    keeps(
+        Controller("statefulset-controller"),
+        "",
+        "pods",
+        "StatefulSet",
+        &[
+            "metadata.ownerReferences",
+            "metadata.labels[apps.kubernetes.io/pod-index]",
+            "metadata.labels[statefulset.kubernetes.io/pod-name]",
+        ],
+    ),
+    owns(Controller("statefulset-controller"), "apps", "controllerrevisions", "StatefulSet"),
+    Row {
+        by: Controller("statefulset-controller"),
+        group: "",
+        resource: "persistentvolumeclaims",
+        controller: "",
+        creates: true,
+        changes: Changes::Fields(OWNERS),
+        deletes: false,
+    },
+    keeps(Controller("daemon-set-controller"), "", "pods", "DaemonSet", OWNERS),
+    owns(Controller("daemon-set-controller"), "apps", "controllerrevisions", "DaemonSet"),
+    keeps(
+        Controller("job-controller"),
+        "",
+        "pods",
+        "Job",
+        &["metadata.ownerReferences", "metadata.finalizers[=batch.kubernetes.io/job-tracking]"],
+    ),
+    keeps(Controller("cronjob-controller"), "batch", "jobs", "CronJob", &[]),
+    deletes(Controller("ttl-after-finished-controller"), "batch", "jobs"),
+    owns(Controller("endpointslice-controller"), "discovery.k8s.io", "endpointslices", "Service"),
+    owns(Controller("endpointslicemirroring-controller"), "discovery.k8s.io", "endpointslices", "Endpoints"),
+    owns(Controller("endpoint-controller"), "", "endpoints", ""),
+    creates(Controller("ephemeral-volume-controller"), "", "persistentvolumeclaims", "Pod"),
+    keeps(Controller("resource-claim-controller"), "resource.k8s.io", "resourceclaims", "Pod", &[]),
+    // A Pod goes for many reasons, and comes again.
+    deletes(Scheduler, "", "pods"),
+    deletes(Controller("node-controller"), "", "pods"),
+    deletes(Controller("device-taint-eviction-controller"), "", "pods"),
+    deletes(Controller("pod-garbage-collector"), "", "pods"),
+    deletes(Node, "", "pods"),
+    // Mirrors of the static Pods of a node.
+    creates(Node, "", "pods", "Node"),
+    deletes(Node, "resource.k8s.io", "resourceslices"),
+    creates(Node, "certificates.k8s.io", "certificatesigningrequests", ""),
+    creates(Bootstrapper, "certificates.k8s.io", "certificatesigningrequests", ""),
+    creates(Controller("service-account-controller"), "", "serviceaccounts", ""),
+    creates(ControllerManager, "", "serviceaccounts", ""),
+    creates(Controller("root-ca-cert-publisher"), "", "configmaps", ""),
+    owns(ApiServer, "networking.k8s.io", "ipaddresses", ""),
+    owns(ApiServer, "networking.k8s.io", "servicecidrs", ""),
+    owns(ApiServer, "apiregistration.k8s.io", "apiservices", ""),
+    owns(ApiServer, "", "services", ""),
+    owns(ApiServer, "", "endpoints", ""),
+    owns(ApiServer, "discovery.k8s.io", "endpointslices", ""),
+    creates(ApiServer, "", "namespaces", ""),
+    creates(ApiServer, "scheduling.k8s.io", "priorityclasses", ""),
+    owns(ApiServer, "flowcontrol.apiserver.k8s.io", "flowschemas", ""),
+    owns(ApiServer, "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", ""),
+    owns(ApiServer, "", "configmaps", ""),
+    owns(Controller("attachdetach-controller"), "storage.k8s.io", "volumeattachments", ""),
+    owns(Controller("persistent-volume-binder"), "", "persistentvolumes", ""),
+    Row {
+        by: Controller("persistent-volume-binder"),
+        group: "",
+        resource: "pods",
+        controller: "",
+        creates: true,
+        changes: Changes::None,
+        deletes: true,
+    },
+    // The garbage collector takes away what has lost its owner, and owners that are gone.
+    deletes(Controller("generic-garbage-collector"), "*", "*"),
+    changes(Controller("generic-garbage-collector"), "*", "*", OWNERS),
+];
+
+static TABLE: LazyLock<Table<Writer>> = LazyLock::new(|| {
+    Table::new(ROWS.iter().map(|row| {
+        let changes = match row.changes {
+            Changes::None => Change::Nothing,
+            Changes::Fields(fields) => {
+                let patterns = fields.iter().filter_map(|field| field.parse().ok());
+                Change::Fields(patterns.map(|pattern| FreeField { pattern, bounds: None }).collect())
+            }
+            Changes::All => Change::Everything,
+        };
+        let Row { by, group, resource, controller, creates, deletes, .. } = *row;
+        (group, resource, Writer { by, controller, creates, changes, deletes })
+    }))
+});
+
+/// The components that write objects of a resource for others.
+pub fn writers(group: &str, resource: &str) -> impl Iterator<Item = &'static Writer> + use<> {
+    TABLE.rows(group, resource).iter().chain(TABLE.rows("*", "*"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::request::User;
+
+    #[test]
+    fn every_pattern_of_the_table_is_one() {
+        for row in ROWS {
+            let Changes::Fields(fields) = row.changes else { continue };
+            for field in fields {
+                assert!(field.parse::<crate::compare::PathPattern>().is_ok(), "{field}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_controller_makes_its_own_kind_of_child_only() {
+        let creators = |user: &str, resource: (&str, &str)| -> Vec<&str> {
+            let user = User { name: user, groups: Vec::new() };
+            writers(resource.0, resource.1).filter(|w| w.creates && w.by.is(&user)).map(|w| w.controller).collect()
+        };
+        let account = |name: &str| format!("system:serviceaccount:kube-system:{name}");
+        assert_eq!(creators(&account("replicaset-controller"), ("", "pods")), ["ReplicaSet"]);
+        assert_eq!(creators(&account("job-controller"), ("", "pods")), ["Job"]);
+        assert_eq!(creators(&account("deployment-controller"), ("apps", "replicasets")), ["Deployment"]);
+        assert!(creators(&account("deployment-controller"), ("", "pods")).is_empty());
+        assert!(creators(&account("generic-garbage-collector"), ("", "pods")).is_empty());
+        assert!(creators("alice", ("", "pods")).is_empty());
+    }
+}

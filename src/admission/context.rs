@@ -1,0 +1,155 @@
+//! A request together with what the snapshot says of its object: what every rule looks at.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::builtin::{self, Identity, Through};
+use super::classify::{self, ObjectClass};
+use super::request::{Operation, Request};
+use crate::api::Action;
+use crate::compare::{Finding, FreeField, Latitude, ListSchema, judge};
+use crate::document::Node;
+use crate::object::ObjectRef;
+use crate::snapshot::{Entry, EntryClass, KindInfo, Snapshot, SnapshotError, Source};
+
+/// A kind that the snapshot does not know is compared as if all of its lists were atomic: stricter, never looser.
+static UNKNOWN_SCHEMA: ListSchema = ListSchema { nodes: Vec::new() };
+
+pub struct Context<'a> {
+    pub request: &'a Request<'a>,
+    pub snapshot: &'a Snapshot,
+    pub now: Timestamp,
+    /// The kind of the resource, not of what a subresource shows.
+    pub kind: Option<&'a KindInfo>,
+    pub id: ObjectRef<'a>,
+    pub entry: Option<Entry<'a>>,
+    /// The source that answers for the object: the one that declares it, else the strictest whose scope holds it.
+    pub source: Option<&'a Source>,
+}
+
+impl<'a> Context<'a> {
+    /// Looks the object of a request up.
+    ///
+    /// # Errors
+    /// Its entry in the snapshot is damaged.
+    pub fn new(request: &'a Request<'a>, snapshot: &'a Snapshot, now: Timestamp) -> Result<Self, SnapshotError> {
+        let kind = snapshot.resource(request.group, resource_of_object(request));
+        let id = identify(request, kind);
+        let entry = snapshot.get(id)?;
+        let sources = &snapshot.meta().sources;
+        let declaring = entry.and_then(|entry| entry.source()).and_then(|index| sources.get(index));
+        let strictest =
+            || sources.iter().filter(|s| s.governs(id.group, id.kind, id.namespace, id.name)).max_by_key(|s| s.action);
+        Ok(Self { request, snapshot, now, kind, id, entry, source: declaring.or_else(strictest) })
+    }
+
+    /// What happens to a finding. gitadel's own objects are kept whether or not a scope holds them.
+    pub fn action(&self) -> Action {
+        self.source.map_or(Action::Enforce, |source| source.action)
+    }
+
+    /// Old and new state of an UPDATE that shows the whole object, also through a subresource such as `status`.
+    pub fn states(&self) -> Option<(Node<'a>, Node<'a>)> {
+        match (self.request.operation, self.request.old, self.request.object) {
+            (Operation::Update, Some(old), Some(new)) if self.shows_whole_object() => Some((old, new)),
+            _ => None,
+        }
+    }
+
+    /// Whether the review shows the object itself, and not a Scale, a Binding or an Eviction of it.
+    pub fn shows_whole_object(&self) -> bool {
+        self.request.kind.group == self.id.group && self.request.kind.kind == self.id.kind
+    }
+
+    /// What an UPDATE changes apart from status, bookkeeping, and what Kubernetes' own components keep in such objects.
+    /// Empty also where it changes nothing at all.
+    pub fn foreign_changes(&self, old: Node<'_>, new: Node<'_>) -> Vec<Finding> {
+        self.changes(old, new, &self.delegated(old))
+    }
+
+    /// What an UPDATE changes apart from status, bookkeeping, and these fields.
+    pub fn changes(&self, old: Node<'_>, new: Node<'_>, free: &[FreeField]) -> Vec<Finding> {
+        let latitude = Latitude { free, undeclared_fields: false, allotted: &[], ..self.latitude() };
+        judge(old, new, old, &latitude)
+    }
+
+    pub fn latitude(&self) -> Latitude<'a> {
+        Latitude {
+            schema: self.kind.map_or(&UNKNOWN_SCHEMA, |kind| &kind.schema),
+            status_subresource: self.status_is_apart(),
+            allotted: builtin::allotted(self.id.group, self.id.kind),
+            free: &[],
+            undeclared_fields: self.source.is_some_and(|s| s.undeclared_fields == crate::api::Undeclared::Allow),
+        }
+    }
+
+    /// Whether `status` is no state here: it has a subresource of its own, or this is a write to such a one.
+    fn status_is_apart(&self) -> bool {
+        matches!(self.request.subresource, Some("status" | "approval" | "finalize"))
+            || self.kind.is_some_and(KindInfo::status_subresource)
+    }
+
+    /// Fields of `object` that this user may set on this way: the built-in ones and those of the Enforcement.
+    pub fn delegated(&self, object: Node<'_>) -> Cow<'a, [FreeField]> {
+        let ObjectRef { group, kind, namespace, name } = self.id;
+        let user = &self.request.user;
+        let through_status = self.request.subresource == Some("status");
+        let builtin = builtin::delegated(group, kind)
+            .iter()
+            .filter(|row| row.by.is(user) && (row.through == Through::Any || through_status) && row.holds_for(object));
+        let declared = self
+            .source
+            .into_iter()
+            .flat_map(|source| &source.delegations)
+            .filter(|d| Identity::is_named(&d.user, user) && d.covers(group, kind, namespace, name));
+        let mut fields = builtin.map(|row| row.fields.as_slice()).chain(declared.map(|d| d.fields.as_slice()));
+        match (fields.next(), fields.next()) {
+            (None, _) => Cow::Borrowed(&[]),
+            (Some(only), None) => Cow::Borrowed(only),
+            (Some(first), Some(second)) => {
+                Cow::Owned([first, second].into_iter().chain(fields).flatten().cloned().collect())
+            }
+        }
+    }
+
+    /// What an object of this request is by its state.
+    ///
+    /// # Errors
+    /// An entry of the snapshot is damaged.
+    pub fn classify(&self, object: Node<'_>) -> Result<ObjectClass, SnapshotError> {
+        match self.entry.map(|entry| entry.class()) {
+            Some(EntryClass::Declared) => Ok(ObjectClass::Declared),
+            Some(EntryClass::Baseline) => Ok(ObjectClass::Baseline),
+            Some(EntryClass::Retained) => Ok(ObjectClass::Retained),
+            None => classify::classify_unlisted(self.snapshot, self.id, object),
+        }
+    }
+
+    /// The object that a review shows: the new one, for a deletion the old one.
+    pub fn shown(&self) -> Option<Node<'a>> {
+        self.request.object.or(self.request.old)
+    }
+}
+
+/// A Binding may also be made at a resource of its own.
+fn resource_of_object<'a>(request: &Request<'a>) -> &'a str {
+    if request.group.is_empty() && request.resource == "bindings" { "pods" } else { request.resource }
+}
+
+/// The identity of the object that a write concerns. The names in the object come first: a `deletecollection` leaves the
+/// name of the request empty.
+fn identify<'a>(request: &Request<'a>, kind: Option<&'a KindInfo>) -> ObjectRef<'a> {
+    let (group, kind_name) =
+        kind.map_or((request.kind.group, request.kind.kind), |kind| (kind.group.as_str(), kind.kind.as_str()));
+    let whole = request.kind.group == group && request.kind.kind == kind_name;
+    let name_in = |object: Option<Node<'a>>| object?.at(&["metadata", "name"])?.as_str();
+    let shown = || name_in(request.old).or_else(|| name_in(request.object)).unwrap_or_default();
+    let name = match whole.then(shown) {
+        Some(name) if !name.is_empty() => name,
+        _ if !request.name.is_empty() => request.name,
+        _ => shown(),
+    };
+    let clustered = (group.is_empty() && kind_name == "Namespace") || kind.is_some_and(|kind| !kind.namespaced);
+    ObjectRef { group, kind: kind_name, namespace: if clustered { "" } else { request.namespace }, name }
+}

@@ -1,0 +1,164 @@
+//! Objects that follow from others, or from the cluster itself, without naming them as their controller.
+//!
+//! By kind, name and content only. Where an object could carry authority its content is looked at as well: a label
+//! alone makes nobody's ClusterRoleBinding a part of the API server's bootstrap policy.
+
+use super::builtin::CONTROLLERS;
+use crate::document::Node;
+use crate::object::{ObjectId, ObjectRef};
+use crate::snapshot::{Snapshot, SnapshotError};
+
+const BOOTSTRAPPING: &str = "kubernetes.io/bootstrapping";
+const AUTOMANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
+const FLOW_AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
+const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+
+/// The object from which this one follows.
+pub(super) fn generated_by(
+    snapshot: &Snapshot,
+    id: ObjectRef<'_>,
+    object: Node<'_>,
+) -> Result<Option<ObjectId>, SnapshotError> {
+    let listed = |group: &'static str, kind: &'static str, namespace: &str, name: &str| {
+        let found = snapshot.get(ObjectRef { group, kind, namespace, name })?;
+        Ok::<_, SnapshotError>(found.map(|_| ObjectId::new(group, kind, namespace, name)))
+    };
+    match (id.group, id.kind) {
+        ("", "Endpoints") | ("discovery.k8s.io", "EndpointSlice") if is_api_server(id) => {
+            Ok(Some(ObjectId::new("", "Service", id.namespace, id.name)))
+        }
+        ("", "Endpoints") => listed("", "Service", id.namespace, id.name),
+        ("", "ServiceAccount") if id.name == "default" => Ok(Some(ObjectId::new("", "Namespace", "", id.namespace))),
+        ("", "ConfigMap") if id.name == "kube-root-ca.crt" => {
+            Ok(Some(ObjectId::new("", "Namespace", "", id.namespace)))
+        }
+        ("", "PersistentVolumeClaim") => claim_of_stateful_set(snapshot, id),
+        ("", "PersistentVolume") => volume_of_claim(snapshot, object),
+        ("", "Pod") if id.namespace == "default" => match id.name.strip_prefix("recycler-for-") {
+            Some(volume) => listed("", "PersistentVolume", "", volume),
+            None => Ok(None),
+        },
+        ("networking.k8s.io", "IPAddress") => Ok(parent_of_address(object)),
+        // Served by the API server itself, from a CRD: it refers to nothing that could answer in its place.
+        ("apiregistration.k8s.io", "APIService") if label(object, AUTOMANAGED) == Some("true") && is_local(object) => {
+            let group = object.at(&["spec", "group"]).and_then(Node::as_str).unwrap_or_default();
+            Ok(Some(ObjectId::new("apiextensions.k8s.io", "CustomResourceDefinition", "", group)))
+        }
+        ("storage.k8s.io", "VolumeAttachment") => {
+            let node = object.at(&["spec", "nodeName"]).and_then(Node::as_str);
+            Ok(node.map(|node| ObjectId::new("", "Node", "", node)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether the API server makes this object for itself when it starts.
+pub(super) fn is_bootstrap(id: ObjectRef<'_>, object: Node<'_>) -> bool {
+    match (id.group, id.kind) {
+        ("", "Namespace") => matches!(id.name, "default" | "kube-system" | "kube-public" | "kube-node-lease"),
+        ("", "Service") => is_api_server(id),
+        ("", "ConfigMap") => matches!(
+            (id.namespace, id.name),
+            (
+                "kube-system",
+                "extension-apiserver-authentication" | "kube-apiserver-legacy-service-account-token-tracking"
+            ) | ("kube-public", "cluster-info")
+        ),
+        ("", "ServiceAccount") => id.namespace == "kube-system" && CONTROLLERS.contains(&id.name),
+        ("scheduling.k8s.io", "PriorityClass") => id.name.starts_with("system-"),
+        ("networking.k8s.io", "ServiceCIDR") => id.name == "kubernetes",
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema" | "PriorityLevelConfiguration") => {
+            annotation(object, FLOW_AUTOUPDATE).is_some()
+        }
+        ("apiregistration.k8s.io", "APIService") => label(object, AUTOMANAGED) == Some("onstart") && is_local(object),
+        ("rbac.authorization.k8s.io", "ClusterRole" | "Role" | "ClusterRoleBinding" | "RoleBinding") => {
+            label(object, BOOTSTRAPPING) == Some("rbac-defaults")
+                && is_bootstrap_policy(id.name)
+                && binds_the_system_only(object)
+        }
+        _ => false,
+    }
+}
+
+/// Claims and volumes that outlive their owner on purpose: with them goes the data.
+pub(super) fn is_remnant(id: ObjectRef<'_>, object: Node<'_>) -> bool {
+    match (id.group, id.kind) {
+        ("", "PersistentVolumeClaim") => object.at(&["spec", "volumeName"]).is_some(),
+        ("", "PersistentVolume") => annotation(object, PROVISIONED_BY).is_some(),
+        _ => false,
+    }
+}
+
+/// `default/kubernetes`: where the API server publishes its own address.
+fn is_api_server(id: ObjectRef<'_>) -> bool {
+    (id.namespace, id.name) == ("default", "kubernetes")
+}
+
+fn is_local(api_service: Node<'_>) -> bool {
+    api_service.at(&["spec", "service"]).is_none_or(Node::is_null)
+}
+
+fn is_bootstrap_policy(name: &str) -> bool {
+    name.starts_with("system:")
+        || matches!(name, "cluster-admin" | "admin" | "edit" | "view" | "extension-apiserver-authentication-reader")
+}
+
+/// Bootstrap policy gives its roles to the system's own users, groups and service accounts, never to a person.
+fn binds_the_system_only(object: Node<'_>) -> bool {
+    let Some(subjects) = object.get("subjects").and_then(Node::list) else { return true };
+    subjects.iter().all(|subject| {
+        let text = |key| subject.get(key).and_then(Node::as_str).unwrap_or_default();
+        match text("kind") {
+            "ServiceAccount" => text("namespace") == "kube-system",
+            _ => text("name").starts_with("system:"),
+        }
+    })
+}
+
+/// `<template>-<set>-<ordinal>`, where both template and set may hold dashes.
+fn claim_of_stateful_set(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<Option<ObjectId>, SnapshotError> {
+    let Some((stem, ordinal)) = id.name.rsplit_once('-') else { return Ok(None) };
+    if ordinal.is_empty() || !ordinal.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(None);
+    }
+    for (dash, _) in stem.match_indices('-') {
+        let (template, set) = (&stem[..dash], &stem[dash + 1..]);
+        let candidate = ObjectRef { group: "apps", kind: "StatefulSet", namespace: id.namespace, name: set };
+        let Some(entry) = snapshot.get(candidate)? else { continue };
+        // A set that is not canonicalised yet may have any template: better to keep a claim than to lose its data.
+        let claims = entry.canonical().map(|set| set.at(&["spec", "volumeClaimTemplates"]).and_then(Node::list));
+        let named = |claim: Node<'_>| claim.at(&["metadata", "name"]).and_then(Node::as_str) == Some(template);
+        if claims.is_none_or(|claims| claims.is_some_and(|claims| claims.iter().any(named))) {
+            return Ok(Some(candidate.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// The claim for which a volume was provisioned, where that is governed itself.
+fn volume_of_claim(snapshot: &Snapshot, volume: Node<'_>) -> Result<Option<ObjectId>, SnapshotError> {
+    if annotation(volume, PROVISIONED_BY).is_none() {
+        return Ok(None);
+    }
+    let text = |key| volume.at(&["spec", "claimRef", key]).and_then(Node::as_str).unwrap_or_default();
+    let claim =
+        ObjectRef { group: "", kind: "PersistentVolumeClaim", namespace: text("namespace"), name: text("name") };
+    if snapshot.get(claim)?.is_some() || claim_of_stateful_set(snapshot, claim)?.is_some() {
+        return Ok(Some(claim.to_owned()));
+    }
+    Ok(None)
+}
+
+/// The Service to which an address was given. The address comes before the Service is judged, so it need not be there.
+fn parent_of_address(address: Node<'_>) -> Option<ObjectId> {
+    let text = |key| address.at(&["spec", "parentRef", key]).and_then(Node::as_str).unwrap_or_default();
+    (text("resource") == "services").then(|| ObjectId::new("", "Service", text("namespace"), text("name")))
+}
+
+fn label<'a>(object: Node<'a>, key: &str) -> Option<&'a str> {
+    object.at(&["metadata", "labels", key]).and_then(Node::as_str)
+}
+
+fn annotation<'a>(object: Node<'a>, key: &str) -> Option<&'a str> {
+    object.at(&["metadata", "annotations", key]).and_then(Node::as_str)
+}

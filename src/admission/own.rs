@@ -1,0 +1,75 @@
+//! Names of gitadel's own records in its namespace.
+//!
+//! The inventory says what was applied from Git, so that pruning needs no marker on objects that anybody could forge; the
+//! baseline says what was there before. Both are written in shards, since one object has a limit of about a mebibyte.
+
+use std::fmt;
+
+use crate::document::Node;
+use crate::object::ObjectRef;
+
+/// ConfigMaps `gitadel-inventory-<enforcement>-<shard>`.
+pub const INVENTORY_PREFIX: &str = "gitadel-inventory-";
+/// Secrets `gitadel-baseline-<enforcement>-<n>`.
+pub const BASELINE_PREFIX: &str = "gitadel-baseline-";
+/// The key of an inventory shard's `data` that lists objects, one in each line.
+pub const INVENTORY_KEY: &str = "objects";
+
+/// What [`Meta::baseline_shards`](crate::snapshot::Meta::baseline_shards) holds for a shard: the BLAKE3 digest, as
+/// hexadecimal, of its `data` as JSON with sorted keys.
+pub fn baseline_digest(data: Option<Node<'_>>) -> String {
+    let text = data.map(|data| data.to_value().to_string()).unwrap_or_default();
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+/// A line of an inventory shard: `group/kind/namespace/name commit file`, group and namespace empty where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InventoryLine<'a> {
+    pub id: ObjectRef<'a>,
+    pub commit: &'a str,
+    pub file: &'a str,
+}
+
+impl<'a> InventoryLine<'a> {
+    /// None: this is no such line.
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let mut words = line.splitn(3, ' ');
+        let (id, commit, file) = (words.next()?, words.next()?, words.next()?);
+        let mut parts = id.splitn(4, '/');
+        let (group, kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if kind.is_empty() || name.is_empty() || commit.is_empty() {
+            return None;
+        }
+        Some(Self { id: ObjectRef { group, kind, namespace, name }, commit, file })
+    }
+}
+
+impl fmt::Display for InventoryLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, commit, file } = self;
+        write!(f, "{}/{}/{}/{} {commit} {file}", id.group, id.kind, id.namespace, id.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_and_printed_alike() {
+        for line in [
+            "apps/Deployment/shop/web 1a2b3c4 apps/web.yaml",
+            "/ConfigMap/shop/settings 1a2b3c4 a file with spaces.yaml",
+            "rbac.authorization.k8s.io/ClusterRole//system:reader 1a2b3c4 roles.yaml",
+        ] {
+            assert_eq!(InventoryLine::parse(line).unwrap().to_string(), line);
+        }
+    }
+
+    #[test]
+    fn other_lines_are_none() {
+        for line in ["", "apps/Deployment/shop/web", "apps/Deployment/web 1a2b3c4 f", "apps//shop/web 1a2b3c4 f"] {
+            assert_eq!(InventoryLine::parse(line), None, "{line}");
+        }
+    }
+}

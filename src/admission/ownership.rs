@@ -1,0 +1,87 @@
+//! To whom an object belongs: its chain of controllers, followed by names and the snapshot alone.
+//!
+//! The objects between a Pod and its Deployment are not in the snapshot, and a Pod may be judged milliseconds after
+//! another replica judged its ReplicaSet. But their names say where they come from: `web-5d4f8c7b9` is a ReplicaSet of
+//! `web`, `backup-29384720` a Job of `backup`.
+
+use crate::document::Node;
+use crate::object::{ObjectId, ObjectRef};
+use crate::snapshot::{Snapshot, SnapshotError};
+
+/// The owner that an object names as its controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controller<'a> {
+    pub group: &'a str,
+    pub kind: &'a str,
+    pub name: &'a str,
+    pub uid: &'a str,
+}
+
+impl<'a> Controller<'a> {
+    pub fn of(object: Node<'a>) -> Option<Self> {
+        let references = object.at(&["metadata", "ownerReferences"])?.list()?;
+        let reference = references.iter().find(|r| r.get("controller").and_then(Node::as_bool) == Some(true))?;
+        let text = |key| reference.get(key).and_then(Node::as_str);
+        let api_version = text("apiVersion")?;
+        Some(Self {
+            group: api_version.rsplit_once('/').map_or("", |(group, _)| group),
+            kind: text("kind")?,
+            name: text("name")?,
+            uid: text("uid").unwrap_or_default(),
+        })
+    }
+}
+
+/// The governed object (or the node) at the end of a chain of controllers.
+///
+/// # Errors
+/// The snapshot's entry for an owner is damaged.
+pub fn root(
+    snapshot: &Snapshot,
+    namespace: &str,
+    controller: Controller<'_>,
+) -> Result<Option<ObjectId>, SnapshotError> {
+    let Controller { group, kind, name, uid } = controller;
+    if (group, kind) == ("", "Node") {
+        return Ok(Some(ObjectId::new(group, kind, "", name)));
+    }
+    let namespace = match snapshot.kind(group, kind) {
+        Some(info) if !info.namespaced => "",
+        _ => namespace,
+    };
+    if let Some(entry) = snapshot.get(ObjectRef { group, kind, namespace, name })? {
+        let same = entry.uid().is_none_or(|known| uid.is_empty() || known == uid);
+        return Ok(same.then(|| ObjectId::new(group, kind, namespace, name)));
+    }
+    for parent in parents(controller) {
+        if let Some(root) = root(snapshot, namespace, parent)? {
+            return Ok(Some(root));
+        }
+    }
+    Ok(None)
+}
+
+/// What the name of an object says of its own controller. Each step takes a part off the name, so a chain ends.
+fn parents(child: Controller<'_>) -> Vec<Controller<'_>> {
+    let owner = |group, kind, name| Controller { group, kind, name, uid: "" };
+    let Some((stem, ending)) = child.name.rsplit_once('-') else { return same_name(child) };
+    match (child.group, child.kind) {
+        ("apps", "ReplicaSet") => vec![owner("apps", "Deployment", stem)],
+        ("batch", "Job") if ending.bytes().all(|b| b.is_ascii_digit()) => vec![owner("batch", "CronJob", stem)],
+        ("", "Pod") => vec![
+            owner("apps", "ReplicaSet", stem),
+            owner("apps", "StatefulSet", stem),
+            owner("apps", "DaemonSet", stem),
+            owner("batch", "Job", stem),
+            owner("", "ReplicationController", stem),
+        ],
+        _ => same_name(child),
+    }
+}
+
+fn same_name(child: Controller<'_>) -> Vec<Controller<'_>> {
+    match (child.group, child.kind) {
+        ("", "Endpoints") => vec![Controller { kind: "Service", uid: "", ..child }],
+        _ => Vec::new(),
+    }
+}

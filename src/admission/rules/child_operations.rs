@@ -1,0 +1,88 @@
+//! Operations on running Pods and on nodes that leave the declared state as it is, and that an Enforcement may forbid.
+
+use super::{Judgement, Rule, admit, deny, is_allowed};
+use crate::admission::context::Context;
+use crate::admission::denial;
+use crate::admission::request::Operation;
+use crate::admission::verdict::Class;
+use crate::api::{ChildOperations, Permission};
+use crate::compare::{FreeField, PathPattern, PatternSegment};
+use crate::snapshot::EntryClass;
+
+pub const RULE: Rule = Rule { name: "child-operations", judge };
+
+fn judge(context: &Context<'_>) -> Judgement {
+    let request = context.request;
+    let connect = request.operation == Operation::Connect;
+    match (request.group, request.resource, request.subresource) {
+        ("", "pods", Some(operation @ ("exec" | "attach" | "portforward" | "proxy"))) if connect => {
+            permitted(context, operation, "childOperations.exec", |c| c.exec)
+        }
+        ("", "services", Some("proxy")) if connect => permitted(context, "proxy", "childOperations.exec", |c| c.exec),
+        ("", "nodes", Some("proxy")) if connect => {
+            permitted(context, "proxy", "childOperations.nodesProxy", |c| c.nodes_proxy)
+        }
+        ("", "pods", Some("eviction")) if request.operation == Operation::Create => eviction(context),
+        ("", "pods", Some("ephemeralcontainers")) => {
+            let fields = &[&["spec", "ephemeralContainers"][..]];
+            change(context, "kubectl debug", "childOperations.ephemeralContainers", |c| c.ephemeral_containers, fields)
+        }
+        ("", "pods", Some("resize")) => {
+            let fields =
+                &[&["spec", "containers", "*", "resources"][..], &["spec", "initContainers", "*", "resources"]];
+            change(context, "resize", "childOperations.resize", |c| c.resize, fields)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn permitted(
+    context: &Context<'_>,
+    operation: &str,
+    setting: &str,
+    of: fn(&ChildOperations) -> Permission,
+) -> Judgement {
+    if is_allowed(context.source.map(|source| of(&source.child_operations))) {
+        return admit(Class::Virtual);
+    }
+    deny(Class::Virtual, denial::operation(context, operation, setting))
+}
+
+/// Nothing but this shows that a Pod is evicted: no deletion is asked for afterwards.
+fn eviction(context: &Context<'_>) -> Judgement {
+    match context.entry {
+        Some(entry) if entry.class() != EntryClass::Retained => deny(Class::Governed, denial::deletion(context, entry)),
+        _ => permitted(context, "eviction", "childOperations.delete", |c| c.delete),
+    }
+}
+
+/// An UPDATE through a subresource for these fields alone.
+fn change(
+    context: &Context<'_>,
+    operation: &str,
+    setting: &str,
+    of: fn(&ChildOperations) -> Permission,
+    fields: &[&[&str]],
+) -> Judgement {
+    let Some((old, new)) = context.states() else { return Ok(None) };
+    if context.foreign_changes(old, new).is_empty() {
+        return admit(Class::Child);
+    }
+    // A Pod that Git itself declares is what Git says.
+    if context.entry.is_some() {
+        return Ok(None);
+    }
+    if !is_allowed(context.source.map(|source| of(&source.child_operations))) {
+        return deny(Class::Child, denial::operation(context, operation, setting));
+    }
+    let free: Vec<_> = fields.iter().map(|path| FreeField { pattern: pattern(path), bounds: None }).collect();
+    if context.changes(old, new, &free).is_empty() { admit(Class::Child) } else { Ok(None) }
+}
+
+fn pattern(path: &[&str]) -> PathPattern {
+    let segment = |name: &&str| match *name {
+        "*" => PatternSegment::Any,
+        name => PatternSegment::Field(name.to_owned()),
+    };
+    PathPattern(path.iter().map(segment).collect())
+}

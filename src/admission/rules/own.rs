@@ -1,0 +1,126 @@
+//! gitadel's own records: only the content that the snapshot yields is admitted, from anyone, gitadel included.
+//!
+//! The inventory decides what pruning deletes, the baseline what is left in peace. Whoever could write them could make
+//! gitadel delete or keep what he likes.
+
+use std::collections::HashMap;
+
+use super::{Judgement, Rule, admit, deny};
+use crate::admission::classify::is_own;
+use crate::admission::context::Context;
+use crate::admission::denial;
+use crate::admission::own::{BASELINE_PREFIX, INVENTORY_KEY, INVENTORY_PREFIX, InventoryLine, baseline_digest};
+use crate::admission::request::Operation;
+use crate::admission::verdict::Class;
+use crate::document::Node;
+use crate::object::ObjectRef;
+use crate::snapshot::{EntryClass, Snapshot, SnapshotError};
+
+pub const RULE: Rule = Rule { name: "own", judge };
+
+fn judge(context: &Context<'_>) -> Judgement {
+    let request = context.request;
+    if !is_own(context.id) || !context.shows_whole_object() {
+        return Ok(None);
+    }
+    if let Some((old, new)) = context.states()
+        && context.changes(old, new, &[]).is_empty()
+    {
+        return admit(Class::Own);
+    }
+    match (context.id.kind, request.operation) {
+        ("ConfigMap", _) => inventory(context),
+        ("Secret", operation) => baseline(context, operation),
+        (_, Operation::Delete) if context.source.is_some() => {
+            let reason = "is part of gitadel and must not be deleted while it enforces. \
+                To uninstall, delete the ValidatingWebhookConfiguration gitadel first.";
+            deny(Class::Own, denial::other(context, reason))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn baseline(context: &Context<'_>, operation: Operation) -> Judgement {
+    let recorded = context.snapshot.meta().baseline_shards.get(context.id.name);
+    let admitted = match (operation, context.request.object) {
+        (Operation::Create, Some(new)) => {
+            is_unattached(new) && recorded.is_some_and(|digest| *digest == baseline_digest(new.get("data")))
+        }
+        (Operation::Delete, _) => recorded.is_none(),
+        _ => false,
+    };
+    if admitted {
+        return admit(Class::Own);
+    }
+    let reason =
+        format!("is a record of the baseline ({BASELINE_PREFIX}*): it is written once, by gitadel, and not changed.");
+    deny(Class::Own, denial::other(context, reason))
+}
+
+fn inventory(context: &Context<'_>) -> Judgement {
+    let request = context.request;
+    let refused = |reason: String| {
+        let reason = format!("is gitadel's inventory ({INVENTORY_PREFIX}*): {reason}. It follows from Git alone.");
+        deny(Class::Own, denial::other(context, reason))
+    };
+    if let Some(new) = request.object
+        && !(is_unattached(new) && holds_objects_only(new))
+    {
+        return refused("it holds nothing but its list of objects".to_owned());
+    }
+    let before = match lines(request.old) {
+        Ok(lines) => lines,
+        // A damaged list may be replaced by a good one; nothing in it is believed.
+        Err(_) => HashMap::new(),
+    };
+    let after = match lines(request.object) {
+        Ok(lines) => lines,
+        Err(line) => return refused(format!("\"{line}\" is no line of it")),
+    };
+    for (id, line) in &after {
+        if before.get(id) != Some(line) && !is_yielded(context, line)? {
+            return refused(format!("{id} is not declared like that in the commit that is enforced"));
+        }
+    }
+    for id in before.keys().filter(|id| !after.contains_key(id)) {
+        if is_declared(context.snapshot, *id)? {
+            return refused(format!("{id} is still declared"));
+        }
+    }
+    admit(Class::Own)
+}
+
+type Lines<'a> = HashMap<ObjectRef<'a>, InventoryLine<'a>>;
+
+/// The lines of a shard, or the first that is none.
+fn lines<'a>(shard: Option<Node<'a>>) -> Result<Lines<'a>, &'a str> {
+    let text = shard.and_then(|shard| shard.at(&["data", INVENTORY_KEY])).and_then(Node::as_str).unwrap_or_default();
+    text.lines().map(|line| InventoryLine::parse(line).map(|parsed| (parsed.id, parsed)).ok_or(line)).collect()
+}
+
+/// Whether the snapshot says the same of the object, in the name of the source whose inventory this is.
+fn is_yielded(context: &Context<'_>, line: &InventoryLine<'_>) -> Result<bool, SnapshotError> {
+    let Some(entry) = context.snapshot.get(line.id)? else { return Ok(false) };
+    let source = entry.source().and_then(|index| context.snapshot.meta().sources.get(index));
+    Ok(source.is_some_and(|source| {
+        let shard = context.id.name.strip_prefix(INVENTORY_PREFIX).and_then(|rest| rest.strip_prefix(&source.name));
+        entry.class() == EntryClass::Declared
+            && entry.file().unwrap_or_default() == line.file
+            && source.commit == line.commit
+            && shard.and_then(|rest| rest.strip_prefix('-')).is_some_and(|n| !n.contains('-'))
+    }))
+}
+
+fn is_declared(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<bool, SnapshotError> {
+    Ok(snapshot.get(id)?.is_some_and(|entry| entry.class() == EntryClass::Declared))
+}
+
+/// An owner would let the garbage collector delete the record, a finalizer keep it for ever.
+fn is_unattached(object: Node<'_>) -> bool {
+    ["ownerReferences", "finalizers"].iter().all(|field| object.at(&["metadata", field]).is_none())
+}
+
+fn holds_objects_only(shard: Node<'_>) -> bool {
+    let data = shard.get("data").and_then(Node::map);
+    shard.get("binaryData").is_none() && data.is_some_and(|data| data.iter().all(|(key, _)| key == INVENTORY_KEY))
+}

@@ -1,0 +1,60 @@
+//! `scale` shows a Scale and never the object that it scales: only the number of replicas is compared.
+
+use serde_json::{Value, json};
+
+use super::{Judgement, Rule, admit, deny};
+use crate::admission::context::Context;
+use crate::admission::denial;
+use crate::admission::request::Operation;
+use crate::admission::verdict::Class;
+use crate::compare::{Latitude, PathPattern, PatternSegment, judge as compare};
+use crate::document::{Document, Node};
+
+pub const RULE: Rule = Rule { name: "scale", judge };
+
+fn judge(context: &Context<'_>) -> Judgement {
+    let request = context.request;
+    if request.subresource != Some("scale") || request.operation != Operation::Update {
+        return Ok(None);
+    }
+    let replicas = |scale: Option<Node<'_>>| scale?.at(&["spec", "replicas"]).map(Node::to_value);
+    let path = replicas_path(context.kind.and_then(|kind| kind.scale_replicas.as_ref()));
+    let (old, new) = (nested(&path, replicas(request.old)), nested(&path, replicas(request.object)));
+    let canonical = context.entry.and_then(|entry| entry.canonical());
+    let wanted = canonical.map(|canonical| {
+        let path: Vec<_> = path.iter().map(String::as_str).collect();
+        nested_document(canonical.at(&path), &path)
+    });
+    let free = context.delegated(canonical.unwrap_or_else(|| old.root()));
+    let latitude = Latitude { free: &free, undeclared_fields: false, ..context.latitude() };
+    let findings = compare(old.root(), new.root(), wanted.as_ref().unwrap_or(&old).root(), &latitude);
+    match context.entry {
+        Some(_) if findings.is_empty() => admit(Class::Governed),
+        None if findings.is_empty() => admit(Class::Undeclared),
+        Some(entry) => deny(Class::Governed, denial::differs(context, entry, &findings)),
+        None => deny(Class::Undeclared, denial::undeclared_change(context, &findings)),
+    }
+}
+
+/// Every built-in kind has its replicas there; a CRD says where.
+fn replicas_path(declared: Option<&PathPattern>) -> Vec<String> {
+    let names: Option<Vec<_>> = declared.map(|pattern| {
+        pattern
+            .0
+            .iter()
+            .filter_map(|s| if let PatternSegment::Field(name) = s { Some(name.clone()) } else { None })
+            .collect()
+    });
+    names.filter(|names| !names.is_empty()).unwrap_or_else(|| vec!["spec".to_owned(), "replicas".to_owned()])
+}
+
+fn nested_document(value: Option<Node<'_>>, path: &[&str]) -> Document {
+    let path: Vec<_> = path.iter().map(|name| (*name).to_owned()).collect();
+    nested(&path, value.map(Node::to_value))
+}
+
+/// An object with nothing in it but this value.
+fn nested(path: &[String], value: Option<Value>) -> Document {
+    let (Some(value), true) = (value, !path.is_empty()) else { return Document::from_value(&json!({})) };
+    Document::from_value(&path.iter().rev().fold(value, |inner, name| json!({ name.as_str(): inner })))
+}
