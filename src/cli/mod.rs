@@ -1,1 +1,57 @@
 //! The command line.
+
+mod crd;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::telemetry::{LogFormat, start_log};
+
+/// Git is the only way in.
+#[derive(Debug, Parser)]
+#[command(name = "gitadel", version)]
+pub struct Cli {
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t, global = true, env = "GITADEL_LOG_FORMAT")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the CustomResourceDefinition of Enforcement as YAML
+    Crd,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Crd(#[from] crd::CrdError),
+}
+
+impl Command {
+    fn run(self) -> Result<(), CommandError> {
+        match self {
+            Self::Crd => crd::run()?,
+        }
+        Ok(())
+    }
+}
+
+/// Runs the command that was given, and says in the log why it failed.
+pub fn run(cli: Cli) -> ExitCode {
+    if let Err(error) = start_log(cli.log_format) {
+        eprintln!("gitadel: {error}");
+        return ExitCode::FAILURE;
+    }
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

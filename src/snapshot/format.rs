@@ -117,7 +117,7 @@ impl Header {
         }
         // Written by this program but inconsistent would be a fault of the writer: still refused, never trusted.
         let slots = 1_u64.checked_shl(self.directory_bits).and_then(|slots| slots.checked_add(1));
-        if self.index.length % RECORD_LENGTH as u64 != 0
+        if !self.index.length.is_multiple_of(RECORD_LENGTH as u64)
             || self.directory_bits > MAX_DIRECTORY_BITS
             || slots.and_then(|slots| slots.checked_mul(4)) != Some(self.directory.length)
         {

@@ -3,3 +3,6 @@
 pub mod authorities;
 pub mod directory;
 pub mod issue;
+mod reload;
+
+pub use reload::{CERTIFICATE_FILE, KEY_FILE, ServingCertificate, TlsError};
