@@ -3,9 +3,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use gitadel::cli::{Cli, run};
 
-fn main() -> ExitCode {
+#[tokio::main]
+async fn main() -> ExitCode {
     let cli = Cli::parse();
     // Libraries that bring their own TLS settings take the process's provider. Only a second call could fail.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    run(cli)
+    run(cli).await
 }

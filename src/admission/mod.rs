@@ -13,6 +13,7 @@ pub mod own;
 mod ownership;
 mod request;
 mod rules;
+pub mod server;
 mod verdict;
 
 pub use classify::{ObjectClass, classify_object};

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod crd;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Answer admission reviews from the snapshot
+    Webhook(webhook::WebhookArgs),
     /// Print the CustomResourceDefinition of Enforcement as YAML
     Crd,
 }
@@ -29,12 +32,15 @@ enum Command {
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
     #[error(transparent)]
+    Webhook(#[from] webhook::WebhookError),
+    #[error(transparent)]
     Crd(#[from] crd::CrdError),
 }
 
 impl Command {
-    fn run(self) -> Result<(), CommandError> {
+    async fn run(self) -> Result<(), CommandError> {
         match self {
+            Self::Webhook(args) => webhook::run(args).await?,
             Self::Crd => crd::run()?,
         }
         Ok(())
@@ -42,12 +48,12 @@ impl Command {
 }
 
 /// Runs the command that was given, and says in the log why it failed.
-pub fn run(cli: Cli) -> ExitCode {
+pub async fn run(cli: Cli) -> ExitCode {
     if let Err(error) = start_log(cli.log_format) {
         eprintln!("gitadel: {error}");
         return ExitCode::FAILURE;
     }
-    match cli.command.run() {
+    match cli.command.run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");

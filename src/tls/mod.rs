@@ -5,4 +5,4 @@ pub mod directory;
 pub mod issue;
 mod reload;
 
-pub use reload::{CERTIFICATE_FILE, KEY_FILE, ServingCertificate, TlsError};
+pub use reload::{ServingCertificate, TlsError};

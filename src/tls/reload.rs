@@ -16,11 +16,8 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::directory::{CERTIFICATE_FILE, KEY_FILE};
 use crate::telemetry::TlsMetrics;
-
-/// The chain, leaf first. The names are those of a Secret of type `kubernetes.io/tls`.
-pub const CERTIFICATE_FILE: &str = "tls.crt";
-pub const KEY_FILE: &str = "tls.key";
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

@@ -1,0 +1,71 @@
+//! The boundary between the server, which knows HTTP, and the decision, which does not.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use jiff::Timestamp;
+
+use crate::admission::{Outcome, Request, decide};
+use crate::document::Document;
+use crate::snapshot::Snapshot;
+
+/// Judges the AdmissionReview in a parsed body.
+pub type Judge = fn(&Document, &Snapshot, Timestamp) -> Result<Judgement, BadReview>;
+
+/// A verdict, ready to be sent and counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The AdmissionReview that answers.
+    pub body: Vec<u8>,
+    pub denied: bool,
+    /// An Enforcement that only observes or warns let a finding pass.
+    pub observed: bool,
+    pub rule: &'static str,
+    pub operation: &'static str,
+}
+
+impl Judgement {
+    pub(super) fn outcome(&self) -> &'static str {
+        match (self.denied, self.observed) {
+            (true, _) => "deny",
+            (false, true) => "observe",
+            (false, false) => "allow",
+        }
+    }
+}
+
+/// Why there is no verdict on a body.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadReview {
+    #[error("{0}")]
+    Malformed(String),
+    /// A fault of gitadel's: the panic is in the log.
+    #[error("the decision failed; the log of the webhook says why")]
+    Panicked,
+}
+
+/// The [`Judge`] that gitadel is.
+///
+/// # Errors
+/// The body is no AdmissionReview that can be judged.
+pub fn judge_review(review: &Document, snapshot: &Snapshot, now: Timestamp) -> Result<Judgement, BadReview> {
+    let request = Request::parse(review).map_err(|error| BadReview::Malformed(error.to_string()))?;
+    let verdict = decide(&request, snapshot, now);
+    Ok(Judgement {
+        body: verdict.response(request.uid),
+        denied: verdict.outcome == Outcome::Deny,
+        observed: verdict.observed,
+        rule: verdict.rule,
+        operation: request.operation.as_str(),
+    })
+}
+
+/// Judges; a panic is the failure of this one review and of nothing else.
+pub(super) fn judge(
+    judge: Judge,
+    review: &Document,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<Judgement, BadReview> {
+    // Document and snapshot are only read, so that a panic can leave neither half changed.
+    catch_unwind(AssertUnwindSafe(|| judge(review, snapshot, now))).unwrap_or(Err(BadReview::Panicked))
+}

@@ -1,0 +1,154 @@
+//! Answers AdmissionReviews.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
+use hyper::{Method, Request, Response, StatusCode};
+use jiff::Timestamp;
+
+use super::judge::{BadReview, Judge, Judgement, judge};
+use super::respond;
+use crate::document::Document;
+use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::telemetry::AdmissionMetrics;
+
+/// Where reviews are posted.
+pub const ADMIT_PATH: &str = "/admit";
+/// Well above what an API server sends: it stores objects of at most 3 MiB, and a review holds two.
+pub const LARGEST_BODY: usize = 16 << 20;
+/// The API server gives a webhook ten seconds: what took so long to arrive is of no use any more.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a denial waits for a snapshot in preparation, which may allow what this one does not.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Judges reviews by the snapshot in force.
+#[derive(Debug)]
+pub struct Reviews {
+    store: Arc<SnapshotStore>,
+    metrics: AdmissionMetrics,
+    judge: Judge,
+}
+
+impl Reviews {
+    pub fn new(store: Arc<SnapshotStore>, metrics: AdmissionMetrics, judge: Judge) -> Self {
+        Self { store, metrics, judge }
+    }
+
+    /// Answers one request, whatever it asks.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match self.review(request).await {
+            Ok(body) => respond::json(StatusCode::OK, body),
+            Err(failure) => {
+                self.metrics.errors.with_label_values(&[failure.reason()]).inc();
+                tracing::debug!(reason = failure.reason(), "no verdict: {failure}");
+                failure.response()
+            }
+        }
+    }
+
+    async fn review<B>(&self, request: Request<B>) -> Result<Vec<u8>, Failure>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if request.uri().path() != ADMIT_PATH {
+            return Err(Failure::Path);
+        }
+        if request.method() != Method::POST {
+            return Err(Failure::Method);
+        }
+        let body = read(request.into_body()).await?;
+        let begun = Instant::now();
+        let snapshot = self.store.load().ok_or(Failure::NoSnapshot)?;
+        let review = Document::from_json(&body)
+            .map_err(|error| Failure::Review(BadReview::Malformed(format!("the body is no JSON to judge: {error}"))))?;
+        let mut judgement = self.judge(&review, &snapshot)?;
+        self.metrics.decision_seconds.observe(begun.elapsed().as_secs_f64());
+        if judgement.denied
+            && self.store.preparing()
+            && let Some(next) = self.store.wait_for_other(&snapshot, PATIENCE).await
+        {
+            judgement = self.judge(&review, &next)?;
+        }
+        let labels = [judgement.outcome(), judgement.rule, judgement.operation];
+        self.metrics.reviews.with_label_values(&labels).inc();
+        Ok(judgement.body)
+    }
+
+    /// Inline, on the thread that serves: a decision takes microseconds, handing it over would take longer.
+    fn judge(&self, review: &Document, snapshot: &Snapshot) -> Result<Judgement, Failure> {
+        judge(self.judge, review, snapshot, Timestamp::now()).map_err(Failure::Review)
+    }
+}
+
+async fn read<B>(body: B) -> Result<Bytes, Failure>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Where the length is announced, nothing of a body that is too large needs to be read.
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return Err(Failure::TooLarge);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, LARGEST_BODY).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::TooLarge),
+        Ok(Err(error)) => Err(Failure::Unreadable(error.to_string())),
+        Err(_) => Err(Failure::TooSlow),
+    }
+}
+
+/// Why a request gets no verdict.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("not found: AdmissionReviews are posted to {ADMIT_PATH}")]
+    Path,
+    #[error("AdmissionReviews are posted")]
+    Method,
+    #[error("the body is larger than {} MiB", LARGEST_BODY >> 20)]
+    TooLarge,
+    #[error("the body did not arrive within {} s", BODY_TIMEOUT.as_secs())]
+    TooSlow,
+    #[error("the body cannot be read: {0}")]
+    Unreadable(String),
+    #[error(
+        "gitadel has no snapshot yet, so that it does not know what Git declares: no write is admitted until the reconciler has read Git"
+    )]
+    NoSnapshot,
+    #[error(transparent)]
+    Review(BadReview),
+}
+
+impl Failure {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Method => "method",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::Unreadable(_) => "unreadable",
+            Self::NoSnapshot => "no_snapshot",
+            Self::Review(BadReview::Malformed(_)) => "malformed",
+            Self::Review(BadReview::Panicked) => "panic",
+        }
+    }
+
+    fn response(&self) -> Response<Full<Bytes>> {
+        let status = match self {
+            Self::Method => return respond::method_not_allowed("POST"),
+            Self::Path => StatusCode::NOT_FOUND,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Unreadable(_) | Self::Review(BadReview::Malformed(_)) => StatusCode::BAD_REQUEST,
+            Self::NoSnapshot => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Review(BadReview::Panicked) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        respond::text(status, self.to_string())
+    }
+}
