@@ -1,0 +1,214 @@
+//! The local bare copy of a source.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use gix::bstr::ByteSlice;
+
+use super::SourceError;
+use super::credentials::{Credentials, ssh_command};
+use super::location::Location;
+use crate::api::GitSource;
+
+/// A fetch that lasts longer is given up: a first fetch of a big repository fits in, a server that hangs does not.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// One commit, and by which name it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitInfo {
+    /// Full hexadecimal id.
+    pub id: String,
+    /// First line of the message.
+    pub subject: String,
+    /// Name of the author.
+    pub author: String,
+    /// When it was committed, in seconds since 1970.
+    pub time: i64,
+    /// Branch or tag; empty where the source names a commit.
+    pub reference: String,
+}
+
+impl CommitInfo {
+    /// `main@1a2b3c4`
+    pub fn short(&self) -> String {
+        let id = self.id.get(..7).unwrap_or(&self.id);
+        if self.reference.is_empty() { id.to_owned() } else { format!("{}@{id}", self.reference) }
+    }
+}
+
+/// A source's repository. All methods block; call them where that does no harm.
+pub struct Repository {
+    pub(super) store: Arc<Store>,
+    pub(super) timeout: Duration,
+    pub(super) abort: Arc<AtomicBool>,
+}
+
+/// What a fetch, which runs in its own thread, shares with the rest.
+pub(super) struct Store {
+    dir: PathBuf,
+    pub source: GitSource,
+    pub location: Location,
+    pub credentials: Option<Credentials>,
+    repository: RwLock<gix::ThreadSafeRepository>,
+    pub fetching: AtomicBool,
+}
+
+impl Repository {
+    /// Opens the copy in `dir`, or begins an empty one there. A copy that cannot be read is replaced: it holds nothing
+    /// that the server does not have.
+    pub fn open_or_init(dir: &Path, source: &GitSource, credentials_dir: Option<&Path>) -> Result<Self, SourceError> {
+        let location = Location::parse(&source.url)?;
+        let credentials =
+            source.credentials.as_deref().map(|name| Credentials::locate(name, credentials_dir)).transpose()?;
+        let repository = match open(dir, &location) {
+            Ok(repository) => repository,
+            Err(_) => create(dir, &location)?,
+        };
+        let store = Store {
+            dir: dir.to_owned(),
+            source: source.clone(),
+            location,
+            credentials,
+            repository: RwLock::new(repository),
+            fetching: AtomicBool::new(false),
+        };
+        Ok(Self { store: Arc::new(store), timeout: FETCH_TIMEOUT, abort: Arc::new(AtomicBool::new(false)) })
+    }
+
+    /// How long a fetch may last.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Set by whoever shuts down: fetches that run and later ones are given up.
+    pub fn with_abort(mut self, abort: Arc<AtomicBool>) -> Self {
+        self.abort = abort;
+        self
+    }
+
+    /// Throws the local copy away, for when [`SourceError::Damaged`] was met; the next fetch brings everything.
+    pub fn reset(&self) -> Result<(), SourceError> {
+        self.store.reset()
+    }
+
+    /// The content of a blob that a listing named.
+    pub fn read(&self, blob: &str) -> Result<Vec<u8>, SourceError> {
+        let repository = self.store.local();
+        let id = self.store.parse_id(blob)?;
+        let size = repository.find_header(id).map_err(|error| self.store.damaged(&error))?.size();
+        if size > super::MAX_FILE_BYTES {
+            return Err(SourceError::TooLarge { file: blob.to_owned(), size, limit: super::MAX_FILE_BYTES });
+        }
+        let mut object = repository.find_blob(id).map_err(|error| self.store.damaged(&error))?;
+        Ok(object.take_data())
+    }
+
+    /// What is known of a commit that the copy has.
+    pub fn commit(&self, id: &str) -> Result<CommitInfo, SourceError> {
+        let repository = self.store.local();
+        self.store.describe_commit(&repository, self.store.parse_id(id)?, String::new())
+    }
+}
+
+impl Store {
+    /// A handle for this thread.
+    pub fn local(&self) -> gix::Repository {
+        self.repository.read().unwrap_or_else(PoisonError::into_inner).to_thread_local()
+    }
+
+    pub fn reset(&self) -> Result<(), SourceError> {
+        let repository = create(&self.dir, &self.location)?;
+        *self.repository.write().unwrap_or_else(PoisonError::into_inner) = repository;
+        Ok(())
+    }
+
+    /// Opens the copy again, configured for the network with the credentials of this moment.
+    pub fn connectable(&self) -> Result<gix::Repository, SourceError> {
+        let mut overrides = vec!["ssh.variant=ssh".to_owned()];
+        if let Some(command) = ssh_command(&self.location, self.credentials.as_ref())? {
+            overrides.push(format!("core.sshCommand={command}"));
+        }
+        let opened = options().config_overrides(base_overrides().chain(overrides)).open(&self.dir);
+        let repository = opened.map_err(|error| self.damaged(&error))?;
+        Ok(repository.to_thread_local())
+    }
+
+    /// Every fetch leaves one more pack; they are never merged, so that a copy with very many is worth a new one.
+    pub fn packs(&self) -> usize {
+        fs::read_dir(self.dir.join("objects/pack")).map_or(0, |entries| {
+            entries.flatten().filter(|entry| entry.path().extension().is_some_and(|ending| ending == "pack")).count()
+        })
+    }
+
+    pub fn parse_id(&self, id: &str) -> Result<gix::ObjectId, SourceError> {
+        gix::ObjectId::from_hex(id.as_bytes())
+            .map_err(|_| SourceError::NoCommit { url: self.location.shown.clone(), commit: id.to_owned() })
+    }
+
+    pub fn damaged(&self, error: &dyn std::error::Error) -> SourceError {
+        SourceError::Damaged { url: self.location.shown.clone(), reason: self.location.describe(error) }
+    }
+
+    pub fn describe_commit(
+        &self,
+        repository: &gix::Repository,
+        id: gix::ObjectId,
+        reference: String,
+    ) -> Result<CommitInfo, SourceError> {
+        let commit = repository.find_commit(id).map_err(|error| self.damaged(&error))?;
+        let decoded = commit.decode().map_err(|error| self.damaged(&error))?;
+        let line = decoded.message.lines().next().unwrap_or_default();
+        let author = decoded.author().map(|author| author.name.to_string()).unwrap_or_default();
+        let time = commit.time().map(|time| time.seconds).unwrap_or_default();
+        Ok(CommitInfo { id: id.to_string(), subject: line.to_str_lossy().trim().to_owned(), author, time, reference })
+    }
+}
+
+/// Marks a fetch as running until it is dropped.
+pub(super) struct Fetching(Arc<Store>);
+
+impl Fetching {
+    pub fn begin(store: &Arc<Store>) -> Option<Self> {
+        let free = store.fetching.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        free.then(|| Self(Arc::clone(store)))
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.fetching.store(false, Ordering::Release);
+    }
+}
+
+/// Nothing of the machine's Git configuration counts, but for the proxies of its environment.
+fn options() -> gix::open::Options {
+    let mut permissions = gix::open::Permissions::isolated();
+    permissions.env.http_transport = gix::sec::Permission::Allow;
+    gix::open::Options::default().permissions(permissions).with(gix::sec::Trust::Full).open_path_as_is(true)
+}
+
+fn base_overrides() -> impl Iterator<Item = String> {
+    ["user.name=gitadel", "user.email=gitadel@localhost"].into_iter().map(str::to_owned)
+}
+
+fn open(dir: &Path, location: &Location) -> Result<gix::ThreadSafeRepository, SourceError> {
+    options()
+        .config_overrides(base_overrides())
+        .open(dir)
+        .map_err(|error| SourceError::Damaged { url: location.shown.clone(), reason: location.describe(&error) })
+}
+
+fn create(dir: &Path, location: &Location) -> Result<gix::ThreadSafeRepository, SourceError> {
+    let refuse = |reason: String| SourceError::Store { url: location.shown.clone(), dir: dir.to_owned(), reason };
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refuse(error.to_string())),
+        _ => {}
+    }
+    fs::create_dir_all(dir).map_err(|error| refuse(error.to_string()))?;
+    gix::init_bare(dir).map_err(|error| refuse(location.describe(&error)))?;
+    open(dir, location)
+}
