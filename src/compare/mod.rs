@@ -7,14 +7,21 @@ mod difference;
 mod finding;
 mod judge;
 mod mask;
+mod members;
+mod patch;
 mod path;
+mod place;
+mod roster;
 mod schema;
+mod unit;
+mod wanted;
 
-pub use carry::{carry, json_patch};
+pub use carry::carry;
 pub use difference::difference;
 pub use finding::{Fault, Finding};
 pub use judge::{judge, judge_create};
 pub use mask::{MaskKey, MaskKeyError, mask_secret};
+pub use patch::json_patch;
 pub use path::{Bounds, FreeField, Path, PathPattern, PatternError, PatternSegment, Segment};
 pub use schema::{ListKind, ListSchema, SchemaNode};
 
@@ -33,6 +40,10 @@ pub struct Latitude<'a> {
     pub allotted: &'a [PathPattern],
     /// Fields that this writer may set, within bounds.
     pub free: &'a [FreeField],
-    /// Fields that the desired state lacks may be set by anybody (`undeclaredFields: Allow`).
+    /// Fields that the desired state lacks, items of keyed lists among them, may be set by anybody
+    /// (`undeclaredFields: Allow`). Owners and finalizers may not.
     pub undeclared_fields: bool,
 }
+
+#[cfg(test)]
+mod tests;

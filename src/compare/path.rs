@@ -28,8 +28,10 @@ pub enum Segment {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, segment) in self.0.iter().enumerate() {
+            // Labels and annotations are always in brackets: their names are data, and mostly hold dots.
+            let named = position.checked_sub(1).is_some_and(|before| is_name_map(&self.0[before]));
             match segment {
-                Segment::Field(name) if is_plain(name) => {
+                Segment::Field(name) if is_plain(name) && !named => {
                     write!(f, "{}{name}", if position == 0 { "" } else { "." })?;
                 }
                 Segment::Field(name) => write!(f, "[{name}]")?,
@@ -46,6 +48,10 @@ impl fmt::Display for Path {
         }
         Ok(())
     }
+}
+
+fn is_name_map(segment: &Segment) -> bool {
+    matches!(segment, Segment::Field(name) if name == "labels" || name == "annotations")
 }
 
 fn is_plain(name: &str) -> bool {
@@ -190,6 +196,16 @@ pub struct Bounds {
 impl Bounds {
     pub fn hold(self, value: i64) -> bool {
         self.minimum.is_none_or(|m| value >= m) && self.maximum.is_none_or(|m| value <= m)
+    }
+
+    pub(super) fn to_value(self) -> Value {
+        let bounds = [("minimum", self.minimum), ("maximum", self.maximum)];
+        bounds.into_iter().filter_map(|(name, bound)| Some((name.to_owned(), Value::from(bound?)))).collect()
+    }
+
+    pub(super) fn nearest(self, value: i64) -> i64 {
+        let value = self.minimum.map_or(value, |minimum| value.max(minimum));
+        self.maximum.map_or(value, |maximum| value.min(maximum))
     }
 }
 

@@ -78,3 +78,6 @@ mod tag {
     pub const LIST: u8 = 7;
     pub const MAP: u8 = 8;
 }
+
+#[cfg(test)]
+mod tests;
