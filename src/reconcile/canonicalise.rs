@@ -24,6 +24,7 @@ use super::rest::{self, Mode, Target};
 use crate::compare::{self, Latitude};
 use crate::document::Document;
 pub use declared::{Declared, fold_secret_data};
+pub(super) use dropped::duplicate;
 
 /// How often an object is read again that was changed between reading and asking. Controllers write status right after
 /// a change, so a conflict is common; many in a row are not.

@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod environment;
 pub mod lease;
 pub mod openapi;
+pub mod predict;
 pub mod refusal;
 pub mod replicas;
 pub mod rest;
