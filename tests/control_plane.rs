@@ -17,8 +17,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use kube::api::{ListParams, ObjectMeta, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use serde_json::json;
 use support::{client, client_for, eventually, kubectl, kubectl_with_input, namespace, shared};
 
@@ -93,11 +92,7 @@ async fn a_service_account_has_a_token_that_the_api_server_knows() {
     // The control plane's own client lives on the runtime of another test.
     let token = kubectl(control_plane.kubeconfig(), &["create", "token", "robot", "--namespace", &namespace]);
     assert!(token.success, "{}", token.stderr);
-    let kubeconfig = control_plane.kubeconfig_with_token("robot", token.stdout.trim()).unwrap();
-    let config =
-        Config::from_custom_kubeconfig(Kubeconfig::read_from(&kubeconfig).unwrap(), &KubeConfigOptions::default())
-            .await
-            .unwrap();
+    let config = control_plane.client_config_with_token("robot", token.stdout.trim()).await.unwrap();
     let robot = who_am_i(Client::try_from(config).unwrap()).await;
     assert_eq!(robot.username, Some(format!("system:serviceaccount:{namespace}:robot")));
 }
@@ -178,6 +173,8 @@ async fn hold_a_control_plane_if_asked_to() {
 
 #[tokio::test]
 async fn nothing_is_left_after_the_parent_was_killed() {
+    // The binaries may have to be built first, for which the wait below would be too short.
+    shared().await;
     let scratch = Scratch::temporary().unwrap();
     let output = scratch.path().join("output");
     let mut parent = Command::new(std::env::current_exe().unwrap())

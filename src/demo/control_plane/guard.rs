@@ -29,8 +29,8 @@ use std::time::Duration;
 ///
 /// The guard waits for the child and for the watcher, so that no zombie is left where process 1 reaps none. What the
 /// child leaves in its process group is asked to end (the guard shields itself) and, if this process let go of the
-/// lifeline (then the watcher ended by itself), killed together with the guard. Else the child's status is passed on. What
-/// the shell has to say about that is no part of the child's log.
+/// lifeline (then the watcher ended by itself), killed together with the guard. Else the child's status is passed on.
+/// What the shell has to say about that is no part of the child's log.
 const GUARD: &str = r#"
 log=$1; shift
 exec 3<&0 </dev/null 4>&1 5>&2 >>"$log" 2>&1

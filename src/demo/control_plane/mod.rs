@@ -213,6 +213,11 @@ impl ControlPlane {
         Ok(self.credentials.save(name, &self.credentials.bearing(name, token))?)
     }
 
+    /// A client configuration of whoever the token says.
+    pub async fn client_config_with_token(&self, name: &str, token: &str) -> Result<Config, ControlPlaneError> {
+        config(self.credentials.bearing(name, token)).await
+    }
+
     /// A token of a service account, as a Pod would have it, valid for an hour.
     pub async fn token(&self, namespace: &str, service_account: &str) -> Result<String, ControlPlaneError> {
         let request = TokenRequest {
@@ -267,7 +272,10 @@ async fn client(kubeconfig: Kubeconfig) -> Result<Client, ControlPlaneError> {
 }
 
 async fn config(kubeconfig: Kubeconfig) -> Result<Config, ControlPlaneError> {
-    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    // kube takes HTTPS_PROXY for loopback addresses, too, which kubectl and the components do not.
+    config.proxy_url = None;
+    Ok(config)
 }
 
 /// A port that is free now; whoever binds it must be ready to lose the race for it.
