@@ -71,8 +71,8 @@ pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
         registry,
         Box::new(|snapshot| self_test(judge_review, snapshot)),
     ));
-    let https = listen(args.listen, "--listen").await?;
-    let plain = listen(args.probe_listen, "--probe-listen").await?;
+    let (https, address) = bind(args.listen, "--listen").await?;
+    let (plain, probe_address) = bind(args.probe_listen, "--probe-listen").await?;
 
     let (stop_reviews, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let https = HttpsServer::new(https, certificate.server_config()?, reviews);
@@ -81,7 +81,7 @@ pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
     rest.spawn(ProbeServer::new(plain, Arc::clone(&probes)).serve(stop_rest.clone()));
     rest.spawn(recheck(store, certificate, stop_rest.clone()));
     rest.close();
-    tracing::info!(listen = %args.listen, probes = %args.probe_listen, "webhook started");
+    tracing::info!(reviews = %address, probes = %probe_address, "webhook started");
 
     signals.next().await;
     probes.drain();
@@ -100,8 +100,12 @@ pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr, option: &'static str) -> Result<TcpListener, WebhookError> {
-    TcpListener::bind(address).await.map_err(|source| WebhookError::Listen { address, option, source })
+/// A listener, and the address that it got where port 0 was asked for.
+async fn bind(address: SocketAddr, option: &'static str) -> Result<(TcpListener, SocketAddr), WebhookError> {
+    let failed = |source| WebhookError::Listen { address, option, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 async fn recheck(store: Arc<SnapshotStore>, certificate: Arc<ServingCertificate>, stop: CancellationToken) {
