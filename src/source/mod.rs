@@ -11,6 +11,9 @@ mod location;
 mod repository;
 mod tree;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::SourceError;
 pub use repository::{CommitInfo, Repository};
-pub use tree::{FileFault, FileProblem, Listing, MAX_FILE_BYTES, ManifestFile};
+pub use tree::{Listing, MAX_FILE_BYTES, ManifestFile, SkipReason, SkippedFile};

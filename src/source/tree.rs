@@ -33,13 +33,13 @@ pub struct ManifestFile {
 
 /// A file or directory that cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileProblem {
+pub struct SkippedFile {
     pub path: String,
-    pub fault: FileFault,
+    pub reason: SkipReason,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FileFault {
+pub enum SkipReason {
     LinkLeavesRepository { target: String },
     BrokenLink { target: String },
     LinkedDirectory { target: String },
@@ -50,7 +50,7 @@ pub enum FileFault {
     NameNotUtf8,
 }
 
-impl fmt::Display for FileFault {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LinkLeavesRepository { target } => {
@@ -79,7 +79,7 @@ impl fmt::Display for FileFault {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     pub files: Vec<ManifestFile>,
-    pub problems: Vec<FileProblem>,
+    pub skipped: Vec<SkippedFile>,
 }
 
 impl Repository {
@@ -109,7 +109,7 @@ impl Repository {
             limit: MAX_ENTRIES,
         })?;
         listing.files.sort_by(|a, b| a.path.cmp(&b.path));
-        listing.problems.sort_by(|a, b| a.path.cmp(&b.path));
+        listing.skipped.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(listing)
     }
 }
@@ -124,10 +124,10 @@ fn is_manifest(name: &str) -> bool {
 }
 
 /// Tools whose files look like manifests but mean something else.
-fn tool_of(name: &str) -> Option<FileFault> {
+fn tool_of(name: &str) -> Option<SkipReason> {
     match name {
-        "kustomization.yaml" | "kustomization.yml" | "Kustomization" => Some(FileFault::Kustomization),
-        "Chart.yaml" => Some(FileFault::HelmChart),
+        "kustomization.yaml" | "kustomization.yml" | "Kustomization" => Some(SkipReason::Kustomization),
+        "Chart.yaml" => Some(SkipReason::HelmChart),
         _ => None,
     }
 }
@@ -164,8 +164,8 @@ impl Walk<'_> {
                 let name = entry.filename.to_str().ok()?;
                 Some((name, tool_of(name)?))
             });
-            if let Some((name, fault)) = tool {
-                listing.problems.push(FileProblem { path: join(&directory, name), fault });
+            if let Some((name, reason)) = tool {
+                listing.skipped.push(SkippedFile { path: join(&directory, name), reason });
                 continue;
             }
             for entry in &tree.entries {
@@ -174,7 +174,7 @@ impl Walk<'_> {
                 }
                 let Ok(name) = entry.filename.to_str() else {
                     let path = join(&directory, &entry.filename.to_str_lossy());
-                    listing.problems.push(FileProblem { path, fault: FileFault::NameNotUtf8 });
+                    listing.skipped.push(SkippedFile { path, reason: SkipReason::NameNotUtf8 });
                     continue;
                 };
                 let path = join(&directory, name);
@@ -186,7 +186,7 @@ impl Walk<'_> {
                         }
                     }
                     EntryKind::Link => self.follow(&mut listing, path, entry.oid.to_owned())?,
-                    EntryKind::Commit => listing.problems.push(FileProblem { path, fault: FileFault::Submodule }),
+                    EntryKind::Commit => listing.skipped.push(SkippedFile { path, reason: SkipReason::Submodule }),
                 }
             }
         }
@@ -196,7 +196,7 @@ impl Walk<'_> {
     fn take(&self, listing: &mut Listing, path: String, blob: gix::ObjectId) -> Result<(), SourceError> {
         let size = self.repository.find_header(blob).map_err(|error| self.store.damaged(&error))?.size();
         if size > MAX_FILE_BYTES {
-            listing.problems.push(FileProblem { path, fault: FileFault::TooLarge { size } });
+            listing.skipped.push(SkippedFile { path, reason: SkipReason::TooLarge { size } });
         } else {
             listing.files.push(ManifestFile { path, blob: blob.to_string(), size });
         }
@@ -214,7 +214,7 @@ impl Walk<'_> {
             let target = self.repository.find_blob(link).map_err(|error| self.store.damaged(&error))?;
             let target = target.data.to_str_lossy().into_owned();
             let Some(resolved) = resolve(&at, &target) else {
-                listing.problems.push(FileProblem { path, fault: FileFault::LinkLeavesRepository { target } });
+                listing.skipped.push(SkippedFile { path, reason: SkipReason::LinkLeavesRepository { target } });
                 return Ok(());
             };
             let found = if resolved.is_empty() { Some((EntryKind::Tree, self.root)) } else { self.look_up(&resolved)? };
@@ -224,17 +224,17 @@ impl Walk<'_> {
                     return if is_manifest(&path) { self.take(listing, path, blob) } else { Ok(()) };
                 }
                 Some((EntryKind::Tree | EntryKind::Commit, _)) => {
-                    listing.problems.push(FileProblem { path, fault: FileFault::LinkedDirectory { target } });
+                    listing.skipped.push(SkippedFile { path, reason: SkipReason::LinkedDirectory { target } });
                     return Ok(());
                 }
                 Some((EntryKind::Link, next)) => (at, link) = (resolved, next),
                 None => {
-                    listing.problems.push(FileProblem { path, fault: FileFault::BrokenLink { target } });
+                    listing.skipped.push(SkippedFile { path, reason: SkipReason::BrokenLink { target } });
                     return Ok(());
                 }
             }
         }
-        listing.problems.push(FileProblem { path, fault: FileFault::BrokenLink { target: at } });
+        listing.skipped.push(SkippedFile { path, reason: SkipReason::BrokenLink { target: at } });
         Ok(())
     }
 }

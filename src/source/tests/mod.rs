@@ -1,0 +1,1 @@
+//! Sources against real repositories made with the `git` program.
