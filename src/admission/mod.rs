@@ -14,6 +14,8 @@ mod ownership;
 mod request;
 mod rules;
 pub mod server;
+#[cfg(test)]
+mod testing;
 mod verdict;
 
 pub use classify::{ObjectClass, classify_object};

@@ -65,3 +65,127 @@ fn deletes_pod(context: &Context<'_>) -> bool {
     (context.id.group, context.id.kind) == ("", "Pod")
         && context.source.is_none_or(|source| source.child_operations.delete == Permission::Allow)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::RULE;
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{
+        Review, World, controller, delegation, deployment, owned, pod, replica_set, with, without,
+    };
+    use crate::api::Permission;
+
+    #[test]
+    fn children_are_made_by_their_controller() {
+        let create = |object: &Value, name: &str| Review::create(object).by(&controller(name));
+        let foreign = owned(&pod(), ("apps/v1", "ReplicaSet", "other-5d4f8c"));
+        World::new().declare(&deployment()).expect(&[
+            ("a ReplicaSet", create(&replica_set(), "deployment-controller"), Allow, RULE.name),
+            ("a Pod", create(&pod(), "replicaset-controller"), Allow, RULE.name),
+            (
+                "without accounts of their own",
+                Review::create(&pod()).by("system:kube-controller-manager"),
+                Allow,
+                RULE.name,
+            ),
+            ("a Pod by a person", Review::create(&pod()), Deny, RULE.name),
+            ("a Pod by another controller", create(&pod(), "job-controller"), Deny, RULE.name),
+            ("a Pod of nobody", create(&foreign, "replicaset-controller"), Deny, "undeclared"),
+        ]);
+    }
+
+    #[test]
+    fn an_owner_of_another_uid_is_another_owner() {
+        World::new().entry(&deployment(), |draft| draft.uid = Some("d-2".into())).expect(&[(
+            "a ReplicaSet",
+            Review::create(&replica_set()).by(&controller("deployment-controller")),
+            Deny,
+            "undeclared",
+        )]);
+    }
+
+    #[test]
+    fn a_child_is_changed_where_its_controller_does() {
+        let scaled = with(&replica_set(), "/spec/replicas", json!(0));
+        let image = with(&pod(), "/spec/containers/0/image", json!("evil:1"));
+        let orphan = without(&pod(), "/metadata/ownerReferences");
+        let update = |old: &Value, new: &Value, name: &str| Review::update(old, new).by(&controller(name));
+        World::new().declare(&deployment()).expect(&[
+            ("scaled", update(&replica_set(), &scaled, "deployment-controller"), Allow, RULE.name),
+            ("scaled by a person", Review::update(&replica_set(), &scaled), Deny, RULE.name),
+            ("no change", Review::update(&pod(), &pod()), Allow, RULE.name),
+            ("an image by the controller", update(&pod(), &image, "replicaset-controller"), Deny, RULE.name),
+            ("released", update(&pod(), &orphan, "replicaset-controller"), Allow, RULE.name),
+            ("adopted", update(&orphan, &pod(), "replicaset-controller"), Allow, RULE.name),
+            ("released by a person", Review::update(&pod(), &orphan), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn a_pod_may_be_deleted_and_a_replica_set_may_not() {
+        let world = World::new().declare(&deployment());
+        world.expect(&[
+            ("a Pod", Review::delete(&pod()), Allow, RULE.name),
+            ("a ReplicaSet", Review::delete(&replica_set()), Deny, RULE.name),
+            (
+                "by its controller",
+                Review::delete(&replica_set()).by(&controller("deployment-controller")),
+                Allow,
+                RULE.name,
+            ),
+            (
+                "by the collector",
+                Review::delete(&replica_set()).by(&controller("generic-garbage-collector")),
+                Allow,
+                RULE.name,
+            ),
+        ]);
+        let world = world.source(|source| source.child_operations.delete = Permission::Deny);
+        world.expect(&[
+            ("a Pod", Review::delete(&pod()), Deny, RULE.name),
+            ("by its kubelet", Review::delete(&pod()).by_node("n1"), Allow, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn once_the_owner_left_git_its_children_may_go() {
+        World::new().expect(&[("a ReplicaSet", Review::delete(&replica_set()), Allow, "undeclared")]);
+    }
+
+    #[test]
+    fn a_job_of_a_cron_job_and_its_pods() {
+        let cron =
+            json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "backup", "namespace": "shop"}});
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "backup-29384720", "namespace": "shop"}});
+        let job = owned(&job, ("batch/v1", "CronJob", "backup"));
+        let of_job = owned(&pod(), ("batch/v1", "Job", "backup-29384720"));
+        let of_other = owned(&pod(), ("batch/v1", "Job", "backup-manual"));
+        World::new().declare(&cron).expect(&[
+            ("the Job", Review::create(&job).by(&controller("cronjob-controller")), Allow, RULE.name),
+            ("its Pod", Review::create(&of_job).by(&controller("job-controller")), Allow, RULE.name),
+            ("a Pod of no run", Review::create(&of_other).by(&controller("job-controller")), Deny, "undeclared"),
+        ]);
+    }
+
+    #[test]
+    fn children_of_an_operator_need_a_delegation() {
+        let database = json!({"apiVersion": "example.com/v1", "kind": "Database", "metadata": {"name": "orders", "namespace": "shop"}});
+        let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "orders-db", "namespace": "shop"},
+            "spec": {"replicas": 1}});
+        let set = owned(&set, ("example.com/v1", "Database", "orders"));
+        let grown = with(&set, "/spec/replicas", json!(3));
+        let world = World::new().declare(&database);
+        world.expect(&[("undelegated", Review::create(&set).by("operator"), Deny, RULE.name)]);
+        let world = world.source(|source| {
+            source.delegations = vec![delegation("operator", ("apps", "StatefulSet"), "spec.replicas", None)];
+        });
+        world.expect(&[
+            ("delegated", Review::create(&set).by("operator"), Allow, RULE.name),
+            ("its field", Review::update(&set, &grown).by("operator"), Allow, RULE.name),
+            ("another field", Review::update(&set, &with(&set, "/spec/x", json!(1))).by("operator"), Deny, RULE.name),
+            ("somebody else", Review::create(&set), Deny, RULE.name),
+        ]);
+    }
+}

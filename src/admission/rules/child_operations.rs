@@ -86,3 +86,73 @@ fn pattern(path: &[&str]) -> PathPattern {
     };
     PathPattern(path.iter().map(segment).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::RULE;
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World, deployment, pod, with, without};
+    use crate::api::{ChildOperations, Permission};
+
+    fn eviction(name: &str) -> Review {
+        Review::special(
+            "CREATE",
+            "pods",
+            "eviction",
+            "shop",
+            name,
+            &json!({"kind": "Eviction", "metadata": {"name": name}}),
+        )
+    }
+
+    #[test]
+    fn what_is_allowed_by_default() {
+        let debugged = with(&pod(), "/spec/ephemeralContainers", json!([{"name": "debug"}]));
+        World::new().declare(&deployment()).expect(&[
+            ("exec", Review::connect("pods", "exec", "shop", "web-x"), Allow, RULE.name),
+            ("port-forward", Review::connect("pods", "portforward", "shop", "web-x"), Allow, RULE.name),
+            ("the proxy of a Service", Review::connect("services", "proxy", "shop", "web"), Allow, RULE.name),
+            ("the proxy of a node", Review::connect("nodes", "proxy", "", "n1"), Deny, RULE.name),
+            ("eviction", eviction("web-x"), Allow, RULE.name),
+            ("debug", Review::update(&pod(), &debugged).through("ephemeralcontainers"), Deny, RULE.name),
+            (
+                "debug without a change",
+                Review::update(&debugged, &debugged).through("ephemeralcontainers"),
+                Allow,
+                RULE.name,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn each_is_what_the_enforcement_says() {
+        let world = World::new().declare(&deployment()).source(|source| {
+            source.child_operations = ChildOperations {
+                delete: Permission::Deny,
+                exec: Permission::Deny,
+                ephemeral_containers: Permission::Allow,
+                resize: Permission::Allow,
+                nodes_proxy: Permission::Allow,
+            };
+        });
+        let debugged = with(&pod(), "/spec/ephemeralContainers", json!([{"name": "debug"}]));
+        let resized = with(&pod(), "/spec/containers/0/resources", json!({"limits": {"cpu": "2"}}));
+        let replaced = with(&resized, "/spec/containers/0/image", json!("evil:1"));
+        world.expect(&[
+            ("exec", Review::connect("pods", "exec", "shop", "web-x"), Deny, RULE.name),
+            ("the proxy of a node", Review::connect("nodes", "proxy", "", "n1"), Allow, RULE.name),
+            ("eviction", eviction("web-x"), Deny, RULE.name),
+            ("debug", Review::update(&pod(), &debugged).through("ephemeralcontainers"), Allow, RULE.name),
+            ("resize", Review::update(&pod(), &resized).through("resize"), Allow, RULE.name),
+            ("another image", Review::update(&pod(), &replaced).through("resize"), Deny, "child"),
+        ]);
+    }
+
+    #[test]
+    fn evicting_a_declared_pod_deletes_what_git_declares() {
+        let bare = without(&with(&pod(), "/metadata/name", json!("bare")), "/metadata/ownerReferences");
+        World::new().declare(&bare).expect(&[("eviction", eviction("bare"), Deny, RULE.name)]);
+    }
+}

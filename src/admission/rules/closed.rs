@@ -38,3 +38,41 @@ fn judge(context: &Context<'_>) -> Judgement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::RULE;
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World, config_map, with};
+    use crate::api::Undeclared;
+
+    #[test]
+    fn nothing_comes_to_be_that_git_does_not_declare() {
+        let changed = with(&config_map("x"), "/data/a", json!("2"));
+        let finalized = with(&config_map("x"), "/metadata/finalizers", json!(["example.com/x"]));
+        let world = World::new();
+        world.expect(&[
+            ("created", Review::create(&config_map("x")), Deny, RULE.name),
+            ("changed", Review::update(&config_map("x"), &changed), Deny, RULE.name),
+            ("no change", Review::update(&config_map("x"), &config_map("x")), Allow, RULE.name),
+            ("a finalizer", Review::update(&config_map("x"), &finalized), Deny, RULE.name),
+            ("that goes", Review::update(&finalized, &config_map("x")), Allow, RULE.name),
+            ("deleted", Review::delete(&config_map("x")), Allow, RULE.name),
+        ]);
+        let message = world.verdict(&Review::create(&config_map("x"))).message.unwrap_or_default();
+        let expected = "configmaps \"x\" in \"shop\" is not declared in Git at main@1a2b3c4 and cannot be created. \
+            Add it by a commit to https://git.example.com/shop.git.";
+        assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn an_open_world_where_the_enforcement_wants_it() {
+        let create = Review::create(&config_map("x"));
+        let world = World::new().source(|source| source.undeclared_objects = Undeclared::Allow);
+        world.expect(&[("allowed", create.clone(), Allow, RULE.name)]);
+        let world = World::new().source(|source| source.baseline_recorded = false);
+        world.expect(&[("before the baseline", create, Allow, RULE.name)]);
+    }
+}

@@ -139,3 +139,170 @@ fn covers(pattern: &PathPattern, path: &Path) -> bool {
 fn is_version_of(entry: Entry<'_>, object: Node<'_>) -> bool {
     object.get("apiVersion").and_then(Node::as_str) == Some(entry.version())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::RULE;
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World, controller, delegation, deployment, with, without};
+    use crate::snapshot::{EntryClass, EntryDraft};
+
+    fn drifted() -> Value {
+        with(&deployment(), "/spec/replicas", json!(5))
+    }
+
+    #[test]
+    fn writes_move_toward_git_or_are_denied() {
+        let git = deployment();
+        let image = with(&git, "/spec/template/spec/containers/0/image", json!("evil:1"));
+        let labelled = with(&git, "/metadata/labels/team", json!("x"));
+        let stolen = with(&git, "/metadata/ownerReferences", json!([{"uid": "dead"}]));
+        World::new().declare(&git).expect(&[
+            ("created as declared", Review::create(&git), Allow, RULE.name),
+            ("created otherwise", Review::create(&drifted()), Deny, RULE.name),
+            ("no change", Review::update(&git, &git), Allow, RULE.name),
+            ("away", Review::update(&git, &drifted()), Deny, RULE.name),
+            ("back", Review::update(&drifted(), &git), Allow, RULE.name),
+            ("old drift stays", Review::update(&drifted(), &drifted()), Allow, RULE.name),
+            ("another image", Review::update(&git, &image), Deny, RULE.name),
+            ("a label", Review::update(&git, &labelled), Deny, RULE.name),
+            ("an owner", Review::update(&git, &stolen), Deny, RULE.name),
+            ("deleted", Review::delete(&git), Deny, RULE.name),
+            ("deleted in a collection", Review::delete(&git).set("/name", json!("")), Deny, RULE.name),
+            (
+                "by the garbage collector",
+                Review::delete(&git).by(&controller("generic-garbage-collector")),
+                Deny,
+                RULE.name,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_baseline_is_as_firm_as_git() {
+        World::new().entry(&deployment(), |draft| draft.class = EntryClass::Baseline).expect(&[
+            ("away", Review::update(&deployment(), &drifted()), Deny, RULE.name),
+            ("deleted", Review::delete(&deployment()), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn what_left_git_and_was_kept_is_frozen_and_may_go() {
+        World::new().entry(&deployment(), |draft| draft.class = EntryClass::Retained).expect(&[
+            ("changed", Review::update(&deployment(), &drifted()), Deny, RULE.name),
+            ("deleted", Review::delete(&deployment()), Allow, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn nothing_moves_before_the_desired_state_is_known() {
+        let pending = |draft: &mut EntryDraft| {
+            draft.canonical = None;
+            draft.problem = Some("the Namespace shop does not exist yet".into());
+        };
+        let status = with(&deployment(), "/status", json!({"replicas": 1}));
+        let world = World::new().entry(&deployment(), pending);
+        world.expect(&[
+            ("created", Review::create(&deployment()), Deny, RULE.name),
+            ("changed", Review::update(&deployment(), &drifted()), Deny, RULE.name),
+            ("no change", Review::update(&deployment(), &status), Allow, RULE.name),
+            ("deleted", Review::delete(&deployment()), Deny, RULE.name),
+        ]);
+        let message = world.verdict(&Review::create(&deployment())).message.unwrap_or_default();
+        assert!(message.contains("the Namespace shop does not exist yet"), "{message}");
+    }
+
+    #[test]
+    fn another_version_is_not_compared() {
+        let other = |object: &Value| with(object, "/apiVersion", json!("apps/v1beta1"));
+        World::new().declare(&deployment()).expect(&[
+            ("created", Review::create(&other(&deployment())), Deny, RULE.name),
+            ("changed", Review::update(&other(&deployment()), &other(&drifted())), Deny, RULE.name),
+            ("no change", Review::update(&other(&drifted()), &other(&drifted())), Allow, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn git_may_ask_for_recreation_of_what_differs() {
+        World::new().entry(&deployment(), |draft| draft.recreate = true).expect(&[
+            ("one that differs", Review::delete(&drifted()), Allow, RULE.name),
+            ("one that does not", Review::delete(&deployment()), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn a_delegate_sets_its_field_within_bounds() {
+        let field = delegation("scaler", ("apps", "Deployment"), "spec.replicas", Some((1, 5)));
+        World::new().declare(&deployment()).source(|source| source.delegations = vec![field]).expect(&[
+            ("within", Review::update(&deployment(), &drifted()).by("scaler"), Allow, RULE.name),
+            (
+                "beyond",
+                Review::update(&deployment(), &with(&deployment(), "/spec/replicas", json!(6))).by("scaler"),
+                Deny,
+                RULE.name,
+            ),
+            ("by another", Review::update(&deployment(), &drifted()).by("other"), Deny, RULE.name),
+            ("on creation it is Git's", Review::create(&drifted()).by("scaler"), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn values_that_the_server_allots_are_set_once() {
+        let git = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"ports": [{"port": 80}]}});
+        let live = with(&git, "/spec/clusterIP", json!("10.96.0.7"));
+        let moved = with(&git, "/spec/clusterIP", json!("10.96.0.8"));
+        World::new().declare(&git).expect(&[
+            ("created", Review::create(&live), Allow, RULE.name),
+            ("moved", Review::update(&live, &moved), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn a_new_object_lacks_what_controllers_will_write() {
+        let annotations = json!({"deployment.kubernetes.io/revision": "7"});
+        let canonical = with(&deployment(), "/metadata/annotations", annotations);
+        World::new().declare(&canonical).expect(&[("created", Review::create(&deployment()), Allow, RULE.name)]);
+    }
+
+    #[test]
+    fn a_job_goes_when_its_time_is_over() {
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "shop"},
+            "spec": {"ttlSecondsAfterFinished": 60}});
+        let ended = |at: &str| {
+            with(
+                &job,
+                "/status",
+                json!({"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": at}]}),
+            )
+        };
+        World::new().declare(&job).expect(&[
+            ("an hour after", Review::delete(&ended("2026-11-21T11:00:00Z")), Allow, RULE.name),
+            ("a second after", Review::delete(&ended("2026-11-21T11:59:59Z")), Deny, RULE.name),
+            ("while it runs", Review::delete(&job), Deny, RULE.name),
+        ]);
+        World::new().declare(&without(&job, "/spec/ttlSecondsAfterFinished")).expect(&[(
+            "for ever",
+            Review::delete(&ended("2026-11-21T11:00:00Z")),
+            Deny,
+            RULE.name,
+        )]);
+    }
+
+    #[test]
+    fn values_of_secrets_are_compared_and_never_shown() {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"},
+            "type": "Opaque", "data": {"password": "aHVudGVyMg=="}});
+        let changed = with(&secret, "/data/password", json!("ZXZpbA=="));
+        let world = World::new().declare(&secret);
+        world.expect(&[
+            ("created", Review::create(&secret), Allow, RULE.name),
+            ("changed", Review::update(&secret, &changed), Deny, RULE.name),
+        ]);
+        let verdict = format!("{:?}", world.verdict(&Review::update(&secret, &changed)));
+        assert!(verdict.contains("data.password must be the value that Git declares"), "{verdict}");
+        assert!(["aHVu", "ZXZp", "masked:"].iter().all(|value| !verdict.contains(value)), "{verdict}");
+    }
+}

@@ -59,3 +59,90 @@ fn is_empty_account(context: &Context<'_>, new: Node<'_>) -> bool {
         && new.get("metadata").is_some_and(names_only)
         && ["secrets", "imagePullSecrets", "automountServiceAccountToken"].iter().all(|f| new.get(f).is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::RULE;
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World, config_map, controller, with};
+
+    fn service() -> Value {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {}})
+    }
+
+    #[test]
+    fn endpoints_of_a_declared_service() {
+        let endpoints =
+            json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "shop"}});
+        let filled = with(&endpoints, "/subsets", json!([{"addresses": [{"ip": "10.0.0.1"}]}]));
+        let other = with(&endpoints, "/metadata/name", json!("other"));
+        let by = |review: Review| review.by(&controller("endpoint-controller"));
+        World::new().declare(&service()).expect(&[
+            ("made", by(Review::create(&endpoints)), Allow, RULE.name),
+            ("filled", by(Review::update(&endpoints, &filled)), Allow, RULE.name),
+            ("filled by a person", Review::update(&endpoints, &filled), Deny, RULE.name),
+            ("deleted by a person", Review::delete(&endpoints), Deny, RULE.name),
+            ("of no Service", by(Review::create(&other)), Deny, "undeclared"),
+        ]);
+    }
+
+    #[test]
+    fn accounts_and_the_root_ca_of_a_namespace() {
+        let account =
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "shop"}});
+        let filled = with(&account, "/imagePullSecrets", json!([{"name": "x"}]));
+        let ca = with(&config_map("kube-root-ca.crt"), "/data", json!({"ca.crt": "PEM"}));
+        let more = with(&ca, "/data/other", json!("x"));
+        let by = |review: Review| review.by(&controller("root-ca-cert-publisher"));
+        World::new().expect(&[
+            ("an empty account", Review::create(&account), Allow, RULE.name),
+            ("one that holds something", Review::create(&filled), Deny, RULE.name),
+            ("filled later", Review::update(&account, &filled), Deny, RULE.name),
+            ("another account", Review::create(&with(&account, "/metadata/name", json!("x"))), Deny, "undeclared"),
+            ("the CA", by(Review::create(&ca)), Allow, RULE.name),
+            ("with more in it", by(Review::create(&more)), Deny, RULE.name),
+            ("more later", by(Review::update(&ca, &more)), Deny, RULE.name),
+            ("by a person", Review::create(&ca), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn claims_of_a_stateful_set() {
+        let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "my-db", "namespace": "shop"},
+            "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}});
+        let claim = |name: &str| {
+            let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "shop"},
+                "spec": {"resources": {}}});
+            Review::create(&claim).by(&controller("statefulset-controller"))
+        };
+        World::new().declare(&set).expect(&[
+            ("its claim", claim("data-my-db-0"), Allow, RULE.name),
+            ("of no template", claim("logs-my-db-0"), Deny, "undeclared"),
+            ("without a number", claim("data-my-db-x"), Deny, "undeclared"),
+            ("by a person", claim("data-my-db-0").by(crate::admission::testing::ADMIN), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn what_the_api_server_makes_for_itself() {
+        let address = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": "10.96.0.7"},
+            "spec": {"parentRef": {"resource": "services", "namespace": "shop", "name": "web"}}});
+        let local = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": "v1.example.com", "labels": {"kube-aggregator.kubernetes.io/automanaged": "true"}},
+            "spec": {"group": "example.com", "version": "v1"}});
+        let remote = with(&local, "/spec/service", json!({"name": "evil"}));
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": [],
+            "metadata": {"name": "system:new", "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}});
+        let by = |review: Review| review.by("system:apiserver");
+        World::new().expect(&[
+            ("an address", by(Review::create(&address)), Allow, RULE.name),
+            ("an address by a person", Review::create(&address), Deny, RULE.name),
+            ("an API service of a CRD", by(Review::create(&local)), Allow, RULE.name),
+            ("one served elsewhere", by(Review::create(&remote)), Deny, "undeclared"),
+            // Authority is not given by a name: anybody who impersonates could be the API server.
+            ("a role that the baseline lacks", by(Review::create(&role)), Deny, RULE.name),
+        ]);
+    }
+}

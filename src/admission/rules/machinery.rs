@@ -67,3 +67,75 @@ fn same_foreign_taints(old: Node<'_>, new: Node<'_>) -> bool {
     };
     foreign(old) == foreign(new)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::RULE;
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World, deployment, pod, with};
+
+    fn node() -> Value {
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": {"pool": "a"}}, "spec": {}})
+    }
+
+    fn tainted(key: &str) -> Value {
+        with(&node(), "/spec/taints", json!([{"key": key, "effect": "NoExecute"}]))
+    }
+
+    #[test]
+    fn heartbeats_and_registrations_by_anybody() {
+        let object = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x", "namespace": "shop"}});
+        World::new().expect(&[
+            ("an Event", Review::create(&object("v1", "Event")), Allow, RULE.name),
+            ("a Lease", Review::create(&object("coordination.k8s.io/v1", "Lease")), Allow, RULE.name),
+            ("a CSINode", Review::delete(&object("storage.k8s.io/v1", "CSINode")), Allow, RULE.name),
+            ("a Node", Review::create(&node()), Allow, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn a_node_is_tainted_by_its_lifecycle_and_cordoned() {
+        let labelled = with(&node(), "/metadata/labels/pool", json!("b"));
+        let provided = with(&node(), "/spec/providerID", json!("cloud://1"));
+        World::new().expect(&[
+            ("not ready", Review::update(&node(), &tainted("node.kubernetes.io/not-ready")), Allow, RULE.name),
+            (
+                "out of service",
+                Review::update(&node(), &tainted("node.kubernetes.io/out-of-service")),
+                Deny,
+                "generated",
+            ),
+            ("a taint of a person", Review::update(&node(), &tainted("dedicated")), Deny, "generated"),
+            ("that goes", Review::update(&tainted("dedicated"), &node()), Deny, "generated"),
+            ("cordon", Review::update(&node(), &with(&node(), "/spec/unschedulable", json!(true))), Allow, RULE.name),
+            ("a label", Review::update(&node(), &labelled), Deny, "generated"),
+            ("the provider's id", Review::update(&node(), &provided), Allow, RULE.name),
+            (
+                "another one",
+                Review::update(&provided, &with(&provided, "/spec/providerID", json!("cloud://2"))),
+                Deny,
+                "generated",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn status_writes_are_judged_by_what_would_be_stored() {
+        let live = deployment();
+        let status = with(&live, "/status", json!({"replicas": 2}));
+        let labelled = with(&status, "/metadata/labels/x", json!(""));
+        let revision = with(&status, "/metadata/annotations", json!({"deployment.kubernetes.io/revision": "2"}));
+        let finalizer = with(&status, "/metadata/finalizers", json!(["example.com/x"]));
+        let pod_labelled = with(&pod(), "/metadata/labels", json!({"app": "other"}));
+        World::new().declare(&live).expect(&[
+            ("status", Review::update(&live, &status).through("status"), Allow, RULE.name),
+            ("the revision", Review::update(&live, &revision).through("status"), Allow, RULE.name),
+            ("the revision, not by status", Review::update(&live, &revision), Deny, "declared"),
+            ("an empty label", Review::update(&live, &labelled).through("status"), Deny, "declared"),
+            ("a finalizer", Review::update(&live, &finalizer).through("status"), Deny, "declared"),
+            ("a child's label", Review::update(&pod(), &pod_labelled).through("status"), Deny, "child"),
+        ]);
+    }
+}

@@ -124,3 +124,82 @@ fn holds_objects_only(shard: Node<'_>) -> bool {
     let data = shard.get("data").and_then(Node::map);
     shard.get("binaryData").is_none() && data.is_some_and(|data| data.iter().all(|(key, _)| key == INVENTORY_KEY))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::RULE;
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::own::baseline_digest;
+    use crate::admission::testing::{Review, World, deployment, with};
+    use crate::document::Document;
+
+    fn shard(lines: &[&str]) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "gitadel-inventory-all-0", "namespace": "gitadel-system"},
+            "data": {"objects": lines.join("\n")}})
+    }
+
+    const WEB: &str = "apps/Deployment/shop/web 1a2b3c4d5e6f apps/web.yaml";
+    const GONE: &str = "/ConfigMap/shop/gone 0000000 gone.yaml";
+
+    #[test]
+    fn the_inventory_says_what_the_snapshot_says() {
+        let forged = "/ConfigMap/shop/victim 1a2b3c4d5e6f apps/web.yaml";
+        let elsewhere = with(&shard(&[WEB]), "/metadata/name", json!("gitadel-inventory-other-0"));
+        let owned = with(&shard(&[WEB]), "/metadata/ownerReferences", json!([{"uid": "dead"}]));
+        World::new().declare(&deployment()).expect(&[
+            ("what is declared", Review::create(&shard(&[WEB])), Allow, RULE.name),
+            ("what is not", Review::create(&shard(&[WEB, forged])), Deny, RULE.name),
+            (
+                "another commit",
+                Review::create(&shard(&["apps/Deployment/shop/web 7777777 apps/web.yaml"])),
+                Deny,
+                RULE.name,
+            ),
+            ("in another's inventory", Review::create(&elsewhere), Deny, RULE.name),
+            ("with an owner", Review::create(&owned), Deny, RULE.name),
+            ("no list", Review::create(&shard(&["nonsense"])), Deny, RULE.name),
+            ("an old line stays", Review::update(&shard(&[GONE]), &shard(&[GONE, WEB])), Allow, RULE.name),
+            ("an old line goes", Review::update(&shard(&[GONE, WEB]), &shard(&[WEB])), Allow, RULE.name),
+            ("a declared one goes", Review::update(&shard(&[WEB]), &shard(&[])), Deny, RULE.name),
+            ("no change", Review::update(&shard(&[WEB]), &shard(&[WEB])), Allow, RULE.name),
+            ("deleted", Review::delete(&shard(&[WEB])), Deny, RULE.name),
+            ("deleted when of no use", Review::delete(&shard(&[GONE])), Allow, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn the_baseline_is_written_once() {
+        let record = json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "gitadel-baseline-all-0", "namespace": "gitadel-system"}, "data": {"0": "YQ=="}});
+        let changed = with(&record, "/data/0", json!("Yg=="));
+        let document = Document::from_value(&record);
+        let digest = baseline_digest(document.root().get("data"));
+        let known = World::new().meta(|meta| {
+            meta.baseline_shards.insert("gitadel-baseline-all-0".into(), digest);
+        });
+        known.expect(&[
+            ("as recorded", Review::create(&record), Allow, RULE.name),
+            ("otherwise", Review::create(&changed), Deny, RULE.name),
+            ("changed", Review::update(&record, &changed), Deny, RULE.name),
+            ("deleted", Review::delete(&record), Deny, RULE.name),
+        ]);
+        World::new().expect(&[
+            ("unknown", Review::create(&record), Deny, RULE.name),
+            ("deleted when of no use", Review::delete(&record), Allow, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn gitadel_itself_is_not_deleted() {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gitadel-system"}});
+        let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "enforcements.gitadel.dev"}});
+        World::new().expect(&[
+            ("its namespace", Review::delete(&namespace), Deny, RULE.name),
+            ("its CRD", Review::delete(&crd), Deny, RULE.name),
+        ]);
+    }
+}

@@ -14,3 +14,21 @@ fn judge(context: &Context<'_>) -> Judgement {
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World, config_map, set};
+
+    #[test]
+    fn dry_runs_of_the_reconciler_only() {
+        let reconciler = "system:serviceaccount:gitadel-system:gitadel";
+        let world = World::new().meta(|meta| meta.reconciler_users = set(&[reconciler]));
+        let create = Review::create(&config_map("new"));
+        world.expect(&[
+            ("its dry-run", create.clone().by(reconciler).dry_run(), Allow, "rehearsal"),
+            ("its own write", create.clone().by(reconciler), Deny, "undeclared"),
+            ("somebody's dry-run", create.dry_run(), Deny, "undeclared"),
+        ]);
+    }
+}

@@ -58,3 +58,53 @@ fn nested(path: &[String], value: Option<Value>) -> Document {
     let (Some(value), true) = (value, !path.is_empty()) else { return Document::from_value(&json!({})) };
     Document::from_value(&path.iter().rev().fold(value, |inner, name| json!({ name.as_str(): inner })))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::RULE;
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World, controller, delegation, deployment};
+
+    fn scale(from: i64, to: i64) -> Review {
+        let scale = |replicas: i64| {
+            json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web", "namespace": "shop"},
+                "spec": {"replicas": replicas}})
+        };
+        Review::update(&deployment(), &deployment())
+            .of("apps", "deployments", "scale")
+            .set("/kind", json!({"group": "autoscaling", "version": "v1", "kind": "Scale"}))
+            .set("/oldObject", scale(from))
+            .set("/object", scale(to))
+    }
+
+    #[test]
+    fn replicas_are_those_of_git_or_stay() {
+        let world = World::new().declare(&deployment());
+        world.expect(&[
+            ("away", scale(2, 5), Deny, RULE.name),
+            ("back", scale(5, 2), Allow, RULE.name),
+            ("unchanged drift", scale(5, 5), Allow, RULE.name),
+        ]);
+        let message = world.verdict(&scale(2, 5)).message.unwrap_or_default();
+        assert!(message.contains("spec.replicas must be 2, not 5"), "{message}");
+    }
+
+    #[test]
+    fn a_delegate_scales_within_its_bounds() {
+        let autoscaler = controller("horizontal-pod-autoscaler");
+        let delegated = delegation(&autoscaler, ("apps", "Deployment"), "spec.replicas", Some((2, 10)));
+        World::new().declare(&deployment()).source(|source| source.delegations = vec![delegated]).expect(&[
+            ("within", scale(2, 8).by(&autoscaler), Allow, RULE.name),
+            ("beyond", scale(2, 50).by(&autoscaler), Deny, RULE.name),
+            ("by its other name", scale(2, 8).by("system:kube-controller-manager"), Allow, RULE.name),
+            ("by somebody else", scale(2, 8), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn what_nobody_declares_keeps_its_size() {
+        World::new().expect(&[("a change", scale(2, 3), Deny, RULE.name), ("none", scale(2, 2), Allow, RULE.name)]);
+    }
+}

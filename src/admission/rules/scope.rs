@@ -9,3 +9,46 @@ pub const RULE: Rule = Rule { name: "scope", judge };
 fn judge(context: &Context<'_>) -> Judgement {
     if context.entry.is_none() && context.source.is_none() { admit(Class::OutOfScope) } else { Ok(None) }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World, config_map, source, with};
+    use crate::api::{Action, Scope};
+    use crate::snapshot::Source;
+
+    #[test]
+    fn what_is_not_governed_is_left_alone() {
+        let elsewhere = with(&config_map("x"), "/metadata/namespace", json!("kube-system"));
+        let role =
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-x", "namespace": null}});
+        let listed = World::new().source(|source| {
+            source.scope = Scope { namespaces: Some(vec!["other".into()]), ..Scope::default() };
+        });
+        World::new().expect(&[
+            ("another namespace", Review::create(&elsewhere), Allow, "scope"),
+            ("an excluded Namespace itself", Review::create(&namespace), Allow, "scope"),
+            ("a governed one", Review::create(&config_map("x")), Deny, "undeclared"),
+            ("a cluster-scoped kind", Review::create(&role), Deny, "undeclared"),
+        ]);
+        listed.expect(&[
+            ("a namespace that is not listed", Review::create(&config_map("x")), Allow, "scope"),
+            ("a cluster-scoped kind", Review::create(&role), Allow, "scope"),
+        ]);
+    }
+
+    #[test]
+    fn the_strictest_of_several_scopes_answers() {
+        let world = World::new().source(|source| source.action = Action::Observe).meta(|meta| {
+            meta.sources.push(Source { action: Action::Enforce, ..source("strict") });
+            meta.sources.push(Source { action: Action::Warn, ..source("warning") });
+        });
+        let verdict = world.verdict(&Review::create(&config_map("x")));
+        assert_eq!(verdict.outcome, Deny);
+        assert!(verdict.audit.contains(&("enforcement".into(), "strict".into())), "{:?}", verdict.audit);
+    }
+}

@@ -27,3 +27,51 @@ fn judge(context: &Context<'_>) -> Judgement {
         None => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::RULE;
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World, controller, deployment, set, terminating, with, without};
+
+    #[test]
+    fn finalizers_go_and_nothing_else() {
+        let live = with(&terminating(&deployment()), "/metadata/finalizers", json!(["a", "b"]));
+        let without_b = with(&live, "/metadata/finalizers", json!(["a"]));
+        let without_all = without(&live, "/metadata/finalizers");
+        let with_c = with(&live, "/metadata/finalizers", json!(["a", "c"]));
+        let scaled = with(&without_b, "/spec/replicas", json!(5));
+        World::new().declare(&deployment()).expect(&[
+            ("one finalizer", Review::update(&live, &without_b), Allow, RULE.name),
+            ("all finalizers", Review::update(&live, &without_all), Allow, RULE.name),
+            ("another finalizer", Review::update(&live, &with_c), Deny, RULE.name),
+            ("a field beside", Review::update(&live, &scaled), Deny, RULE.name),
+            ("deleted again", Review::delete(&live), Allow, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn a_namespace_is_finalized() {
+        let live = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"},
+            "spec": {"finalizers": ["kubernetes"]}});
+        let going = terminating(&live);
+        let world = World::new().declare(&live);
+        for gone in [json!({}), json!({"finalizers": []})] {
+            let finalized = with(&going, "/spec", gone);
+            world.expect(&[("finalize", Review::update(&going, &finalized).through("finalize"), Allow, RULE.name)]);
+        }
+        let alive = with(&live, "/spec", json!({}));
+        world.expect(&[("one that lives", Review::update(&live, &alive).through("finalize"), Deny, "declared")]);
+    }
+
+    #[test]
+    fn contents_go_with_their_namespace_once_that_is_known() {
+        let collected = Review::delete(&deployment()).by(&controller("namespace-controller")).set("/name", json!(""));
+        let world = World::new().declare(&deployment());
+        world.expect(&[("before", collected.clone(), Deny, "declared")]);
+        let world = world.meta(|meta| meta.terminating_namespaces = set(&["shop"]));
+        world.expect(&[("after", collected, Allow, RULE.name)]);
+    }
+}

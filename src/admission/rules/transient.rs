@@ -37,3 +37,34 @@ fn carries_topology_only(request: &Request<'_>) -> bool {
     keys("annotations").is_none_or(|annotations| annotations.is_empty())
         && keys("labels").is_none_or(|labels| labels.iter().all(|(key, _)| key.starts_with(TOPOLOGY)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::admission::Outcome::{Allow, Deny};
+    use crate::admission::testing::{Review, World};
+
+    fn binding(metadata: Value) -> Review {
+        let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": {"name": "n1"}});
+        Review::special("CREATE", "pods", "binding", "shop", "web-x", &binding)
+    }
+
+    #[test]
+    fn bindings_carry_topology_and_nothing_else() {
+        let token = json!({"kind": "TokenRequest"});
+        World::new().expect(&[
+            ("plain", binding(json!({"name": "web-x"})), Allow, "transient"),
+            ("topology", binding(json!({"labels": {"topology.kubernetes.io/zone": "a"}})), Allow, "transient"),
+            ("a label", binding(json!({"labels": {"app": "other"}})), Deny, "transient"),
+            ("an annotation", binding(json!({"annotations": {"a": "b"}})), Deny, "transient"),
+            (
+                "by the scheduler",
+                binding(json!({"labels": {"app": "x"}})).by("system:kube-scheduler"),
+                Deny,
+                "transient",
+            ),
+            ("a token", Review::special("CREATE", "serviceaccounts", "token", "shop", "a", &token), Allow, "transient"),
+        ]);
+    }
+}
