@@ -123,3 +123,108 @@ pub(super) fn is_machinery(group: &str, kind: &str) -> bool {
             | ("internal.apiserver.k8s.io", "StorageVersion")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::admission::testing::{World, config_map, deployment, owned, pod, replica_set, with, without};
+
+    fn object(api_version: &str, kind: &str, namespace: &str, name: &str) -> Value {
+        let namespace = if namespace.is_empty() { Value::Null } else { json!(namespace) };
+        json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}})
+    }
+
+    #[test]
+    fn entries_are_what_the_snapshot_says() {
+        for (entry, expected) in [
+            (EntryClass::Declared, ObjectClass::Declared),
+            (EntryClass::Baseline, ObjectClass::Baseline),
+            (EntryClass::Retained, ObjectClass::Retained),
+        ] {
+            assert_eq!(World::new().entry(&deployment(), |draft| draft.class = entry).class(&deployment()), expected);
+        }
+    }
+
+    #[test]
+    fn children_by_their_chain_of_owners() {
+        let world = World::new().declare(&deployment());
+        let owner = ObjectId::new("apps", "Deployment", "shop", "web");
+        let claim = owned(
+            &object("v1", "PersistentVolumeClaim", "shop", "web-5d4f8c-x7k2p-scratch"),
+            ("v1", "Pod", "web-5d4f8c-x7k2p"),
+        );
+        let mirror = owned(&object("v1", "Pod", "shop", "static-n1"), ("v1", "Node", "n1"));
+        for (child, expected) in [
+            (replica_set(), ObjectClass::Child { owner: owner.clone() }),
+            (pod(), ObjectClass::Child { owner: owner.clone() }),
+            (claim, ObjectClass::Child { owner }),
+            (mirror, ObjectClass::Child { owner: ObjectId::new("", "Node", "", "n1") }),
+            (without(&pod(), "/metadata/ownerReferences"), ObjectClass::Undeclared),
+            (owned(&pod(), ("apps/v1", "ReplicaSet", "other-5d4f8c")), ObjectClass::Undeclared),
+            (with(&pod(), "/metadata/ownerReferences/0/controller", json!(false)), ObjectClass::Undeclared),
+        ] {
+            assert_eq!(world.class(&child), expected, "{child}");
+        }
+    }
+
+    #[test]
+    fn what_kubernetes_keeps_is_never_undeclared() {
+        let rbac = "rbac.authorization.k8s.io/v1";
+        let bootstrap = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
+        let role = with(&object(rbac, "ClusterRole", "", "system:discovery"), "/metadata/labels", bootstrap.clone());
+        let binding = with(&object(rbac, "ClusterRoleBinding", "", "cluster-admin"), "/metadata/labels", bootstrap);
+        let masters = with(&binding, "/subjects", json!([{"kind": "Group", "name": "system:masters"}]));
+        let person = with(&binding, "/subjects", json!([{"kind": "User", "name": "eve"}]));
+        let renamed = with(&role, "/metadata/name", json!("evil"));
+        let volume = object("v1", "PersistentVolume", "", "pvc-1");
+        let provisioned = with(&volume, "/metadata/annotations", json!({"pv.kubernetes.io/provisioned-by": "csi"}));
+        let claim = object("v1", "PersistentVolumeClaim", "shop", "data-gone-0");
+        let bound = with(&claim, "/spec", json!({"volumeName": "pvc-1"}));
+        let world = World::new();
+        for (object, expected) in [
+            (object("v1", "Namespace", "", "default"), ObjectClass::Bootstrap),
+            (object("v1", "Service", "default", "kubernetes"), ObjectClass::Bootstrap),
+            (role, ObjectClass::Bootstrap),
+            (masters, ObjectClass::Bootstrap),
+            // A label gives nobody authority.
+            (person, ObjectClass::Undeclared),
+            (renamed, ObjectClass::Undeclared),
+            (object("v1", "Node", "", "n1"), ObjectClass::Machinery),
+            (object("coordination.k8s.io/v1", "Lease", "shop", "x"), ObjectClass::Machinery),
+            (
+                object("v1", "Endpoints", "default", "kubernetes"),
+                ObjectClass::Generated { by: ObjectId::new("", "Service", "default", "kubernetes") },
+            ),
+            (
+                object("v1", "ServiceAccount", "shop", "default"),
+                ObjectClass::Generated { by: ObjectId::new("", "Namespace", "", "shop") },
+            ),
+            (provisioned, ObjectClass::Remnant),
+            (bound, ObjectClass::Remnant),
+            (claim, ObjectClass::Undeclared),
+            (volume, ObjectClass::Undeclared),
+            (object("v1", "Endpoints", "shop", "of-nothing"), ObjectClass::Undeclared),
+            (config_map("x"), ObjectClass::Undeclared),
+            (object("v1", "ConfigMap", "kube-system", "x"), ObjectClass::OutOfScope),
+            (object("v1", "ConfigMap", "gitadel-system", "gitadel-inventory-all-0"), ObjectClass::Own),
+        ] {
+            assert_eq!(world.class(&object), expected, "{object}");
+        }
+    }
+
+    #[test]
+    fn a_volume_of_a_governed_claim_follows_from_it() {
+        let set = with(
+            &object("apps/v1", "StatefulSet", "shop", "db"),
+            "/spec",
+            json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}),
+        );
+        let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": "pvc-1", "annotations": {"pv.kubernetes.io/provisioned-by": "csi"}},
+            "spec": {"claimRef": {"namespace": "shop", "name": "data-db-0"}}});
+        let by = ObjectId::new("", "PersistentVolumeClaim", "shop", "data-db-0");
+        assert_eq!(World::new().declare(&set).class(&volume), ObjectClass::Generated { by });
+    }
+}

@@ -70,7 +70,8 @@ fn verdict(context: &Context<'_>, rule: &'static str, ruling: Ruling) -> Verdict
     Verdict { outcome: Outcome::Allow, rule, class, message: Some(message), audit, warnings, observed: true }
 }
 
-/// gitadel's own records are Secrets for their size of readers only: what they hold is proven by a digest of its own.
+/// Whether the request shows a Secret whose values must not be seen. The baseline's records are Secrets that hold none:
+/// their digest is that of what they hold.
 fn holds_secret(request: &Request<'_>) -> bool {
     let id = crate::object::ObjectRef { group: "", kind: "Secret", namespace: request.namespace, name: request.name };
     (request.group, request.resource) == ("", "secrets") && !is_own(id)
@@ -94,5 +95,141 @@ impl Masked {
     fn request<'a>(&'a self, request: &Request<'a>) -> Request<'a> {
         let root = |document: &'a Option<Document>| document.as_ref().map(Document::root);
         Request { object: root(&self.object), old: root(&self.old), ..request.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::admission::testing::{ADMIN, Review, World, config_map, controller, deployment, with};
+
+    #[test]
+    fn a_denial_says_what_where_why_and_what_to_do() {
+        let world = World::new().declare(&deployment());
+        let scaled = with(&deployment(), "/spec/replicas", json!(5));
+        let message = world.verdict(&Review::update(&deployment(), &scaled)).message.unwrap();
+        assert_eq!(
+            message,
+            "deployments.apps \"web\" in \"shop\" is governed by Git: spec.replicas must be 2, not 5 \
+             (apps/web.yaml:11 at main@1a2b3c4, \"scale down for winter\"). \
+             Change it by a commit to https://git.example.com/shop.git."
+        );
+    }
+
+    #[test]
+    fn several_findings_are_listed_with_their_lines_and_many_are_counted() {
+        let world = World::new().declare(&deployment());
+        let two = with(&with(&deployment(), "/spec/replicas", json!(5)), "/spec/paused", json!(true));
+        let message = world.verdict(&Review::update(&deployment(), &two)).message.unwrap();
+        assert!(
+            message.contains(
+                "spec.paused is not declared in Git (apps/web.yaml:10), spec.replicas must be 2, not 5 \
+                 (apps/web.yaml:11) (at main@1a2b3c4, \""
+            ),
+            "{message}"
+        );
+        let labels: Value = (0..8).map(|n| (format!("l{n}"), json!("x"))).collect();
+        let message =
+            world.verdict(&Review::update(&deployment(), &with(&deployment(), "/metadata/labels", labels))).message;
+        assert!(message.as_deref().unwrap().contains(" and 4 more "), "{message:?}");
+    }
+
+    #[test]
+    fn an_enforcement_that_observes_or_warns_lets_the_finding_pass() {
+        for (action, warnings) in [(Action::Observe, 0), (Action::Warn, 1)] {
+            let world = World::new().source(|source| source.action = action);
+            let verdict = world.verdict(&Review::create(&config_map("x")));
+            assert_eq!((verdict.outcome, verdict.observed, verdict.rule), (Outcome::Allow, true, "undeclared"));
+            assert_eq!(verdict.warnings.len(), warnings);
+            let finding = verdict.audit.iter().find(|(key, _)| key == "finding").map(|(_, value)| value);
+            assert_eq!(finding, verdict.message.as_ref());
+        }
+    }
+
+    #[test]
+    fn without_a_readable_mask_key_no_secret_is_written() {
+        let world = World::new().meta(|meta| meta.mask_key = "short".into());
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}});
+        let verdict = world.verdict(&Review::create(&secret));
+        assert_eq!((verdict.outcome, verdict.rule), (Outcome::Deny, UNREADABLE));
+    }
+
+    #[test]
+    fn what_no_rule_knows_is_denied() {
+        let world = World::new().declare(&deployment());
+        for review in [
+            Review::create(&deployment()).of("apps", "deployments", "rollback"),
+            Review::connect("pods", "teleport", "shop", "web-x"),
+            Review::special("CREATE", "services", "surprise", "shop", "x", &json!({"kind": "Surprise"})),
+        ] {
+            assert_eq!(world.verdict(&review).outcome, Outcome::Deny, "{review:?}");
+        }
+    }
+
+    #[test]
+    fn rules_have_names_of_their_own() {
+        let mut names: Vec<_> = rule_names().collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), rule_names().count());
+    }
+
+    /// Values of a few governed fields, and whether they are there at all.
+    fn state() -> impl Strategy<Value = Value> {
+        let small = proptest::option::of(0..3i64);
+        (small.clone(), small.clone(), small.clone(), small).prop_map(|(replicas, label, paused, image)| {
+            let mut object = deployment();
+            for (pointer, value) in [
+                ("/spec/replicas", replicas.map(|n| json!(n))),
+                ("/metadata/labels/app", label.map(|n| json!(n.to_string()))),
+                ("/spec/paused", paused.map(|n| json!(n == 1))),
+                ("/spec/template/spec/containers/0/image", image.map(|n| json!(format!("web:{n}")))),
+            ] {
+                object = match value {
+                    Some(value) => with(&object, pointer, value),
+                    None => crate::admission::testing::without(&with(&object, pointer, json!(0)), pointer),
+                };
+            }
+            object
+        })
+    }
+
+    const GOVERNED: [&str; 4] =
+        ["/spec/replicas", "/metadata/labels/app", "/spec/paused", "/spec/template/spec/containers/0/image"];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Whoever writes, and on whatever way: an admitted write leaves each field as it was or makes it what Git says.
+        #[test]
+        fn no_field_moves_away_from_git(
+            old in state(), new in state(), git in state(),
+            user in prop_oneof![
+                Just(ADMIN.to_owned()), Just("system:apiserver".to_owned()),
+                Just("system:kube-controller-manager".to_owned()), Just(controller("deployment-controller")),
+                Just(controller("generic-garbage-collector")), Just("system:node:n1".to_owned()), "[a-z:]{1,20}",
+            ],
+            status in any::<bool>(),
+        ) {
+            let world = World::new().declare(&git);
+            let review = Review::update(&old, &new).by(&user);
+            let verdict = world.verdict(&if status { review.through("status") } else { review });
+            let moved: Vec<_> = GOVERNED
+                .iter()
+                .filter(|p| new.pointer(p) != old.pointer(p) && new.pointer(p) != git.pointer(p))
+                .collect();
+            prop_assert_eq!(verdict.outcome == Outcome::Allow, moved.is_empty(), "{:?}: {:?}", moved, verdict.message);
+        }
+
+        /// One write may be reviewed more than once.
+        #[test]
+        fn a_decision_does_not_depend_on_the_one_before(old in state(), new in state(), git in state()) {
+            let snapshot = World::new().declare(&git).snapshot();
+            let review = Review::update(&old, &new);
+            prop_assert_eq!(review.verdict(&snapshot), review.verdict(&snapshot));
+        }
     }
 }

@@ -44,14 +44,17 @@ pub fn differs(context: &Context<'_>, entry: Entry<'_>, findings: &[Finding]) ->
     if findings.len() > LISTED {
         _ = write!(text, " and {} more", findings.len() - LISTED);
     }
-    let line = findings.first().filter(|_| single).and_then(|finding| entry.line(&finding.path));
-    _ = write!(text, " {}", Origin { context, entry, line });
+    let position = match findings {
+        [only] => Position::At(entry.line(&only.path)),
+        _ => Position::Named,
+    };
+    _ = write!(text, " {}", Origin { context, entry, position });
     text + &remedy(context.source, "Change it")
 }
 
 /// A deletion of a governed object.
 pub fn deletion(context: &Context<'_>, entry: Entry<'_>) -> String {
-    let origin = Origin { context, entry, line: entry.first_line() };
+    let origin = Origin { context, entry, position: Position::At(entry.first_line()) };
     format!(
         "{} is governed by Git and must not be deleted {origin}{}",
         subject(context),
@@ -61,7 +64,7 @@ pub fn deletion(context: &Context<'_>, entry: Entry<'_>) -> String {
 
 /// A governed object whose desired state is not known yet.
 pub fn pending(context: &Context<'_>, entry: Entry<'_>) -> String {
-    let origin = Origin { context, entry, line: entry.first_line() };
+    let origin = Origin { context, entry, position: Position::At(entry.first_line()) };
     let problem = entry.problem().unwrap_or("the API server has not been asked yet what it makes of the manifest");
     format!(
         "{} is governed by Git, but what it must be is not known yet: {problem} {origin}. Try again when this is solved.",
@@ -141,7 +144,15 @@ pub fn other(context: &Context<'_>, reason: impl fmt::Display) -> String {
 struct Origin<'a> {
     context: &'a Context<'a>,
     entry: Entry<'a>,
-    line: Option<u32>,
+    position: Position,
+}
+
+#[derive(Clone, Copy)]
+enum Position {
+    /// Named beside each finding.
+    Named,
+    /// In the file, on this line where it is known.
+    At(Option<u32>),
 }
 
 impl fmt::Display for Origin<'_> {
@@ -154,9 +165,9 @@ impl fmt::Display for Origin<'_> {
                 if class == EntryClass::Retained {
                     f.write_str("no longer declared, ")?;
                 }
-                if let Some(file) = file {
+                if let (Some(file), Position::At(line)) = (file, self.position) {
                     f.write_str(file)?;
-                    self.line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
+                    line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
                     f.write_str(" ")?;
                 }
                 write!(f, "at {}, \"{}\")", source.short_commit(), source.subject)

@@ -360,11 +360,10 @@ pub fn with(object: &Value, pointer: &str, value: Value) -> Value {
     let mut changed = object.clone();
     let mut place = &mut changed;
     for name in pointer.split('/').skip(1).map(|name| name.replace("~1", "/")) {
-        if let Ok(index) = name.parse::<usize>() {
-            place = &mut place[index];
-        } else {
-            place = &mut place[name.as_str()];
-        }
+        place = match name.parse::<usize>() {
+            Ok(index) if place.is_array() => &mut place[index],
+            _ => &mut place[name.as_str()],
+        };
     }
     *place = value;
     changed

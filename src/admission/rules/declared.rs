@@ -10,7 +10,7 @@ use crate::admission::denial;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
 use crate::compare::{
-    Latitude, Path, PathPattern, PatternSegment, Segment, difference, judge as compare, judge_create,
+    FreeField, Latitude, Path, PathPattern, PatternSegment, Segment, difference, judge as compare, judge_create,
 };
 use crate::document::Node;
 use crate::snapshot::{Entry, EntryClass};
@@ -54,7 +54,7 @@ fn create(context: &Context<'_>, entry: Entry<'_>, new: Node<'_>) -> Judgement {
         canonical,
         context.source,
     );
-    findings.retain(|f| f.given.is_some() || !kept.iter().any(|field| covers(&field.pattern, &f.path)));
+    findings.retain(|f| f.given.is_some() || !is_kept(&kept, &f.path, f.wanted.as_ref()));
     if findings.is_empty() {
         return admit(Class::Governed);
     }
@@ -116,6 +116,15 @@ fn is_expired_job(context: &Context<'_>, canonical: Node<'_>, live: Node<'_>) ->
                 .parse::<Timestamp>()
                 .is_ok_and(|end| context.now.duration_since(end) >= SignedDuration::from_secs(lifetime))
     })
+}
+
+/// Whether delegates keep all of a value, the one at this place or each of those in it.
+fn is_kept(kept: &[FreeField], path: &Path, value: Option<&Value>) -> bool {
+    let member = |name: &String| Path(path.0.iter().cloned().chain([Segment::Field(name.clone())]).collect());
+    kept.iter().any(|field| covers(&field.pattern, path))
+        || value.and_then(Value::as_object).is_some_and(|members| {
+            !members.is_empty() && members.iter().all(|(name, value)| is_kept(kept, &member(name), Some(value)))
+        })
 }
 
 /// Whether a path is at or below a place that a pattern names.
