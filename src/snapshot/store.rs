@@ -139,13 +139,14 @@ impl Slot {
             io::ErrorKind::NotFound => SnapshotError::Missing { path: self.path.clone() },
             _ => SnapshotError::Read { path: self.path.clone(), source },
         };
-        let file = File::open(&self.path).map_err(failed);
-        // Of the open file and not of the name, which may be another file's by now.
-        let stamp = file.as_ref().ok().and_then(|file| file.metadata().ok()).as_ref().map(FileStamp::of);
-        self.seen.store(stamp.map(Arc::new));
+        let file = File::open(&self.path);
+        // Of the open file and not of the name, which may be another file's by now. One that cannot be opened has only
+        // its name, and must not be tried again each time somebody asks.
+        let metadata = file.as_ref().map_or_else(|_| self.path.metadata(), File::metadata);
+        self.seen.store(metadata.ok().as_ref().map(FileStamp::of).map(Arc::new));
         let current = self.current.load();
         let cluster = self.cluster.as_deref().or_else(|| current.as_ref().map(|s| s.meta().cluster.as_str()));
-        Snapshot::from_file(&self.path, &file?, cluster)
+        Snapshot::from_file(&self.path, &file.map_err(failed)?, cluster)
     }
 
     /// Whether the file is another than the one looked at last.
