@@ -259,6 +259,15 @@ fn drift_is_named_and_patched() {
 }
 
 #[test]
+fn a_unit_that_drifted_is_named_as_a_whole() {
+    let selector = |a: i64| object(&json!({"selector": {"a": a, "b": 1}}));
+    assert_eq!(
+        texts(&case().difference(&selector(2), &selector(1))),
+        [r#"spec.selector must be {"a":1,"b":1}, not {"a":2,"b":1}"#]
+    );
+}
+
+#[test]
 fn what_others_may_add_keeps_its_place() {
     let case = case().allotted("metadata.finalizers[kubernetes.io/pvc-protection]");
     let canonical = with_metadata(&json!({"finalizers": ["a", "b"]}));
