@@ -77,15 +77,19 @@ fn cluster_kinds(source: &Source, kinds: &[KindInfo]) -> String {
 pub fn namespace_selector(sources: &[&Source]) -> LabelSelector {
     let open: Vec<_> = sources.iter().filter(|source| source.scope.namespaces.is_none()).collect();
     let (operator, values) = if open.is_empty() {
-        let listed: BTreeSet<_> =
-            sources.iter().flat_map(|source| source.scope.namespaces.iter().flatten()).cloned().collect();
+        let listed: BTreeSet<_> = sources
+            .iter()
+            .flat_map(|source| source.scope.namespaces.iter().flatten())
+            .filter(|name| can_be_namespace(name))
+            .cloned()
+            .collect();
         // Every Namespace has the label, so this selects none.
         if listed.is_empty() { ("DoesNotExist", listed) } else { ("In", listed) }
     } else {
         let left_out: BTreeSet<_> = open
             .iter()
             .flat_map(|source| source.scope.excluded_namespaces.iter().flatten())
-            .filter(|name| !name.ends_with('*') && !sources.iter().any(|source| source.governs_namespace(name)))
+            .filter(|name| can_be_namespace(name) && !sources.iter().any(|source| source.governs_namespace(name)))
             .cloned()
             .collect();
         if left_out.is_empty() {
@@ -101,6 +105,17 @@ pub fn namespace_selector(sources: &[&Source]) -> LabelSelector {
         }]),
         match_labels: None,
     }
+}
+
+/// A DNS label. Other names (and patterns) say nothing about any namespace, but one of them in a selector would have
+/// the API server refuse the whole configuration, and with it every other source's.
+fn can_be_namespace(name: &str) -> bool {
+    let alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = name.as_bytes();
+    bytes.len() <= 63
+        && bytes.iter().all(|b| alphanumeric(b) || *b == b'-')
+        && bytes.first().is_some_and(alphanumeric)
+        && bytes.last().is_some_and(alphanumeric)
 }
 
 #[cfg(test)]
@@ -163,6 +178,8 @@ mod tests {
             (vec![all_but(&["x", "y"]), all_but(&["y", "z"])], Some(("NotIn", vec!["y"]))),
             (vec![all_but(&["kube-*"]), all_but(&["kube-system"])], Some(("NotIn", vec!["kube-system"]))),
             (vec![only(&["shop"]), only(&["billing", "shop"])], Some(("In", vec!["billing", "shop"]))),
+            (vec![only(&["Shop", "o'brien", "", "-a"])], Some(("DoesNotExist", vec![]))),
+            (vec![all_but(&["o'brien", "legacy"])], Some(("NotIn", vec!["legacy"]))),
             (vec![only(&[])], Some(("DoesNotExist", vec![]))),
         ];
         for (sources, expected) in cases {

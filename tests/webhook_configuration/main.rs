@@ -1,0 +1,87 @@
+//! The generated webhook configuration on a real API server: what reaches the webhook and by which entry, and that the
+//! configuration comes back when somebody takes it away.
+
+// clippy.toml spares test functions only; their helpers fail in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod guarding;
+mod recorder;
+mod routing;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+
+use gitadel::api::{Action, ChildOperations, ClusterScope, Scope, Undeclared};
+use gitadel::reconcile::webhook_configuration::{ClientTarget, Desired, generate};
+use gitadel::snapshot::{KindInfo, Source};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use recorder::Recorder;
+
+/// Whose dry-runs are exempt.
+const RECONCILER: &str = "reconciler";
+
+fn source(name: &str, action: Action, scope: Scope) -> Source {
+    Source {
+        name: name.into(),
+        url: "file:///repository".into(),
+        reference: "main".into(),
+        commit: "1a2b3c4d5e".into(),
+        subject: "subject".into(),
+        scope,
+        action,
+        undeclared_objects: Undeclared::Deny,
+        undeclared_fields: Undeclared::Deny,
+        child_operations: ChildOperations::default(),
+        delegations: Vec::new(),
+        deletion_guard: 50,
+        baseline_recorded: true,
+    }
+}
+
+fn kind(group: &str, kind: &str, resource: &str, subresources: &[&str]) -> KindInfo {
+    KindInfo {
+        group: group.into(),
+        kind: kind.into(),
+        resource: resource.into(),
+        version: "v1".into(),
+        namespaced: true,
+        subresources: subresources.iter().map(|s| (*s).to_owned()).collect(),
+        scale_replicas: None,
+        schema: Default::default(),
+        registered: true,
+    }
+}
+
+/// Everything but `kube-*` and `legacy` is enforced; `legacy` is observed.
+fn configuration(recorder: &Recorder) -> ValidatingWebhookConfiguration {
+    let names = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect());
+    let sources = [
+        source(
+            "all",
+            Action::Enforce,
+            Scope {
+                excluded_namespaces: names(&["kube-*", "legacy", "o'brien"]),
+                cluster: ClusterScope::All,
+                ..Scope::default()
+            },
+        ),
+        source("legacy", Action::Observe, Scope { namespaces: names(&["legacy"]), ..Scope::default() }),
+    ];
+    let kinds = [
+        kind("", "ConfigMap", "configmaps", &[]),
+        kind("apps", "Deployment", "deployments", &["scale", "status"]),
+        kind("example.org", "Widget", "widgets", &[]),
+    ];
+    let mut configuration = generate(&Desired {
+        sources: &sources,
+        kinds: &kinds,
+        target: &ClientTarget::Url(String::new()),
+        ca_bundle: &recorder.ca_bundle,
+        reconciler_users: &BTreeSet::from([RECONCILER.to_owned()]),
+    });
+    for entry in configuration.webhooks.as_mut().unwrap() {
+        entry.client_config.url = Some(format!("https://127.0.0.1:{}/{}", recorder.port, entry.name));
+    }
+    configuration
+}
