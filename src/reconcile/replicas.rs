@@ -38,6 +38,8 @@ const RENEW: Duration = Duration::from_secs(10);
 /// certificate that nobody trusts.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// Within this time of its own last word a replica takes a differing one for its own, seen late.
+const CORRECTION_PAUSE: Duration = Duration::from_secs(1);
 /// A bound on what forged Leases can add to the webhook configuration.
 const MOST_AUTHORITIES_EACH: usize = 2;
 const MOST_REPLICAS: usize = 32;
@@ -92,6 +94,7 @@ pub struct Exchange {
     name: String,
     own: watch::Receiver<Announcement>,
     replicas: watch::Sender<Replicas>,
+    announced: Option<Instant>,
 }
 
 impl Exchange {
@@ -104,7 +107,7 @@ impl Exchange {
     ) -> (Self, watch::Receiver<Replicas>) {
         let first = Replicas::from([(name.to_owned(), own.borrow().clone())]);
         let (replicas, receiver) = watch::channel(first);
-        (Self { api: Api::namespaced(client, namespace), name: name.into(), own, replicas }, receiver)
+        (Self { api: Api::namespaced(client, namespace), name: name.into(), own, replicas, announced: None }, receiver)
     }
 
     /// Runs until `shutdown`. The own Lease is left to expire: the webhook beside still drains with its certificate.
@@ -129,7 +132,14 @@ impl Exchange {
                     self.forget(&mut roll).await;
                 }
                 event = events.next() => match event {
-                    Some(Ok(event)) => roll.observe(event, Instant::now()),
+                    Some(Ok(event)) => {
+                        let forged = self.is_forged(&event);
+                        roll.observe(event, Instant::now());
+                        if forged {
+                            tracing::warn!(replica = self.name, "somebody else wrote this replica's Lease: announced anew");
+                            self.announce().await;
+                        }
+                    }
                     Some(Err(error)) => tracing::warn!(%error, "cannot watch the Leases of the replicas"),
                     None => return,
                 },
@@ -145,7 +155,17 @@ impl Exchange {
         }
     }
 
+    /// Whether somebody wrote another announcement under our name. Where a second process goes by the same name, the
+    /// pause keeps the two from writing against each other without rest.
+    fn is_forged(&self, event: &watcher::Event<Lease>) -> bool {
+        let (watcher::Event::Apply(lease) | watcher::Event::InitApply(lease)) = event else { return false };
+        replica_of(lease) == Some(&self.name)
+            && Announcement::from_lease(lease) != *self.own.borrow()
+            && self.announced.is_some_and(|at| at.elapsed() >= CORRECTION_PAUSE)
+    }
+
     async fn announce(&mut self) {
+        self.announced = Some(Instant::now());
         let announcement = self.own.borrow_and_update().clone();
         let lease = announcement.to_lease(&self.name, MicroTime(jiff::Timestamp::now()));
         let name = lease_name(&self.name);
