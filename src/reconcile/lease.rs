@@ -182,7 +182,6 @@ impl Candidate {
                 renew_time: Some(MicroTime(jiff::Timestamp::now())),
                 ..live.spec.unwrap_or_default()
             }),
-            ..Lease::default()
         };
         match self.api.replace(&self.name, &PostParams::default(), &released).await {
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(()),

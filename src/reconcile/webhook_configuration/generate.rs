@@ -244,7 +244,8 @@ mod tests {
 
     #[test]
     fn entries_by_action() {
-        let cases: [(&[Action], &[(&str, &str)]); 5] = [
+        type Entries = &'static [(&'static str, &'static str)];
+        let cases: [(&[Action], Entries); 5] = [
             (&[], &[]),
             (&[Action::Enforce], &[("enforce.gitadel.dev", "Fail"), ("enforce-rest.gitadel.dev", "Fail")]),
             (&[Action::Observe], &[("observe.gitadel.dev", "Ignore"), ("observe-rest.gitadel.dev", "Ignore")]),
@@ -320,7 +321,8 @@ mod tests {
     #[test]
     fn an_edit_is_seen_and_the_servers_own_bookkeeping_is_not() {
         let desired = generated(&[with_action("s", Action::Enforce)], &kinds());
-        let edits: [(&str, fn(&mut ValidatingWebhookConfiguration), bool); 8] = [
+        type Edit = fn(&mut ValidatingWebhookConfiguration);
+        let edits: [(&str, Edit, bool); 8] = [
             ("nothing", |_| {}, true),
             ("uid", |c| c.metadata.uid = Some("1".into()), true),
             ("label", |c| c.metadata.labels = None, false),
