@@ -21,7 +21,7 @@ use thiserror::Error;
 use super::environment::MutatorActive;
 use super::refusal::Refusal;
 use super::rest::{self, Mode, Target};
-use crate::compare::{self, Latitude};
+use crate::compare::{self, Latitude, Segment};
 use crate::document::Document;
 pub use declared::{Declared, fold_secret_data};
 pub(super) use dropped::duplicate;
@@ -224,10 +224,7 @@ impl Inquiry<'_> {
             Err(refusal) => return Err(Outcome::Failed(refused(refusal))),
         };
         let canonical = self.settled(object, with_delegated)?;
-        let findings = difference(live, &canonical, &self.target.latitude());
-        if findings.is_empty() {
-            return Ok(canonical);
-        }
+        let Some(findings) = self.doubts(live, &canonical) else { return Ok(canonical) };
         // The server has defaults that it sets at creation only (the default IngressClass, mutators of CREATE). They
         // look like foreign additions, and are told from them by what a new object would get.
         let Some(fresh) = self.scratch().await.and_then(Result::ok) else {
@@ -245,6 +242,16 @@ impl Inquiry<'_> {
             Err(Refusal::Invalid { .. }) => Ok(canonical),
             Err(refusal) => Err(Outcome::Failed(refused(refusal))),
         }
+    }
+
+    /// Where a second opinion is needed: the live object differs, or has a finalizer that admission may have given it.
+    /// Delegated places are then looked at too, since they may have defaults of that kind.
+    fn doubts(&self, live: &Value, canonical: &Value) -> Option<Vec<compare::Finding>> {
+        let latitude = self.target.latitude();
+        let findings = difference(live, canonical, &Latitude { free: &[], ..latitude });
+        let finalizers = ["metadata", "finalizers"].map(|name| Segment::Field(name.into()));
+        let protected = findings.iter().any(|finding| finding.path.0.starts_with(&finalizers));
+        (protected || differs(live, canonical, &latitude)).then_some(findings)
     }
 
     async fn replace(&self, body: &Value) -> Result<Value, Refusal> {

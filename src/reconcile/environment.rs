@@ -207,6 +207,7 @@ impl Ingredient {
         };
         list.items
             .into_iter()
+            .flatten()
             .map(|item| item.metadata)
             .filter(counts)
             .map(|metadata| Part {
@@ -226,7 +227,8 @@ struct Version {
 
 #[derive(Deserialize)]
 struct MetadataList {
-    items: Vec<Item>,
+    /// `null` in an empty list.
+    items: Option<Vec<Item>>,
 }
 
 #[derive(Deserialize)]
@@ -281,6 +283,7 @@ mod tests {
         ]});
         let parts = ingredient.parts(serde_json::from_value(list).unwrap());
         assert_eq!(parts.iter().map(|part| part.id.name.as_str()).collect::<Vec<_>>(), ["nginx"]);
+        assert!(ingredient.parts(serde_json::from_value(json!({"items": null})).unwrap()).is_empty());
     }
 
     #[test]

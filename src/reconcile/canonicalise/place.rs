@@ -81,13 +81,16 @@ pub fn order_like(items: &mut Value, model: &Value, segment: &Segment) {
     items.sort_by_key(|item| model.iter().position(|other| same(item, other)).unwrap_or(model.len()));
 }
 
-/// Whether an item has these keys, given as text.
+/// Whether an item has these keys, given as text. The empty key is the member of a set itself.
 pub fn item_matches(item: &Value, keys: &[(String, String)]) -> bool {
-    keys.iter().all(|(key, wanted)| match item.get(key) {
-        Some(Value::String(text)) => text == wanted,
-        Some(Value::Number(number)) => *wanted == number.to_string(),
-        Some(Value::Bool(flag)) => *wanted == flag.to_string(),
-        _ => false,
+    keys.iter().all(|(key, wanted)| {
+        let value = if key.is_empty() { Some(item) } else { item.get(key) };
+        match value {
+            Some(Value::String(text)) => text == wanted,
+            Some(Value::Number(number)) => *wanted == number.to_string(),
+            Some(Value::Bool(flag)) => *wanted == flag.to_string(),
+            _ => false,
+        }
     })
 }
 

@@ -204,10 +204,11 @@ mod tests {
 
     #[test]
     fn members_of_sets_and_prefixes() {
-        let mut object = json!({"metadata": {"finalizers": ["kubernetes.io/pvc-protection", "mine/keep"],
+        let mut object = json!({"metadata": {"finalizers": ["kubernetes.io/pvc-protection", "theirs/x", "mine/keep"],
             "annotations": {"pv.kubernetes.io/bound": "yes", "mine": "1"}}});
         let allotted = patterns(&[
             "metadata.finalizers[kubernetes.io/pvc-protection]",
+            "metadata.finalizers[=theirs/x]",
             "metadata.annotations[pv.kubernetes.io/*]",
         ]);
         blank_allotted(&mut object, &json!({}), &allotted, &ports_schema());

@@ -161,9 +161,10 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// A value of which the document says nothing at all, such as a default in a CRD, is one unit.
+/// A value of which the document says nothing (a default in a CRD), or no more than that it is an object (the data of a
+/// ControllerRevision), is one unit.
 fn is_opaque(schema: &Schema) -> bool {
-    schema.data_type.is_none()
+    schema.data_type.as_deref().is_none_or(|data_type| data_type == "object")
         && schema.reference.is_none()
         && schema.all_of.is_empty()
         && schema.any_of.is_none()
@@ -323,7 +324,7 @@ mod tests {
                 "default": {"$ref": "#/components/schemas/Json"},
                 "description": {"type": "string"},
             }},
-            "Json": {"description": "any value"},
+            "Json": {"description": "any value", "type": "object"},
         }));
         let props = schema.field(schema.root(), "schema");
         let nested = schema.field(schema.field(schema.field(props, "properties"), "anything"), "not");
