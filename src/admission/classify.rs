@@ -37,9 +37,10 @@ pub enum ObjectClass {
 }
 
 impl ObjectClass {
-    /// Whether the object goes into the baseline when enforcement begins.
+    /// Whether the object goes into the baseline when enforcement begins. A remnant does not: who provisioned a volume
+    /// must be able to delete it.
     pub fn is_recordable(&self) -> bool {
-        matches!(self, Self::Undeclared | Self::Bootstrap | Self::Remnant)
+        matches!(self, Self::Undeclared | Self::Bootstrap)
     }
 
     /// Whether an object that appears while enforcement is on is drift, to be removed.

@@ -142,6 +142,15 @@ impl<'a> Judge<'a> {
                     return self.visit_items(states, identity, schema);
                 }
             }
+            // The last label or finalizer takes its map or list along: the API server stores no empty one.
+            _ if new.is_none() && self.place.is_granular() && old.is_some_and(|node| node.map().is_some()) => {
+                return self.visit_members(states, schema);
+            }
+            _ if new.is_none() && self.place.is_granular_set() && old.is_some_and(|node| node.list().is_some()) => {
+                if let Some(identity) = Identity::at(&self.place, schema) {
+                    return self.visit_items(states, identity, schema);
+                }
+            }
             _ => {}
         }
         self.visit_unit(states, schema);

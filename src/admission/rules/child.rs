@@ -97,6 +97,20 @@ mod tests {
     }
 
     #[test]
+    fn the_last_finalizer_of_a_pod_is_its_controllers_to_remove() {
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "shop"}});
+        let done = owned(&pod(), ("batch/v1", "Job", "once"));
+        let tracked = with(&done, "/metadata/finalizers", json!(["batch.kubernetes.io/job-tracking"]));
+        let held = with(&done, "/metadata/finalizers", json!(["example.com/hold"]));
+        let by = |review: Review| review.by(&controller("job-controller"));
+        World::new().declare(&job).expect(&[
+            ("its own", by(Review::update(&tracked, &done)), Allow, RULE.name),
+            ("another's", by(Review::update(&held, &done)), Deny, RULE.name),
+            ("by a person", Review::update(&tracked, &done), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
     fn an_owner_of_another_uid_is_another_owner() {
         World::new().entry(&deployment(), |draft| draft.uid = Some("d-2".into())).expect(&[(
             "a ReplicaSet",

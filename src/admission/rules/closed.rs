@@ -1,6 +1,6 @@
 //! The closed world: in a governed scope nothing comes to be that Git does not declare. What is there already may go.
 
-use super::{Judgement, Rule, admit, deny, is_finalizer_removal};
+use super::{Judgement, Rule, admit, deny, is_finalizer_removal, kept};
 use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::request::Operation;
@@ -23,7 +23,8 @@ fn judge(context: &Context<'_>) -> Judgement {
         }
         Operation::Update if context.shows_whole_object() => {
             let Some((old, new)) = context.states() else { return Ok(None) };
-            let mut findings = context.foreign_changes(old, new);
+            // Controllers go on with the children of an owner that left Git, until these are collected.
+            let mut findings = kept::foreign_changes(context, old, new);
             // It could be deleted as well, so it may also lose what keeps it from going.
             findings.retain(|finding| !is_finalizer_removal(request, finding));
             if findings.is_empty() {

@@ -241,7 +241,7 @@ fn metadata() {
         ("planted owner", json!({}), json!({"ownerReferences": [owner("u")]}), json!({}), &["metadata.ownerReferences[={\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"name\":\"o\",\"uid\":\"u\"}] is not declared in Git"]),
         ("one of two planted owners goes", json!({"ownerReferences": [owner("u"), owner("v")]}), json!({"ownerReferences": [owner("v")]}), json!({}), &[]),
         ("finalizer", json!({"finalizers": ["a"]}), json!({"finalizers": ["a", "x"]}), json!({"finalizers": ["a"]}), &["metadata.finalizers[=x] is not declared in Git"]),
-        ("declared finalizer goes", json!({"finalizers": ["a"]}), json!({}), json!({"finalizers": ["a"]}), &["metadata.finalizers must not be removed"]),
+        ("declared finalizer goes", json!({"finalizers": ["a"]}), json!({}), json!({"finalizers": ["a"]}), &["metadata.finalizers[=a] must not be removed"]),
     ]);
 }
 

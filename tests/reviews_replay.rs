@@ -1,0 +1,323 @@
+//! What Kubernetes' own components really write, judged: none of it may be denied.
+//!
+//! `data/reviews.jsonl.gz` holds the distinct reviews of a 1.36 cluster with all of its controllers, recorded from its
+//! first boot to its shutdown while a person, `admin`, exercised it. Here that person is Git: what `admin` had created and
+//! not yet deleted is declared when a review is judged, what the API server made on its first start is the baseline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use gitadel::admission::{ObjectClass, Outcome, Request, classify_object, decide};
+use gitadel::api::{Action, ChildOperations, ClusterScope, Scope, Undeclared};
+use gitadel::compare::{FreeField, ListSchema, MaskKey, mask_secret};
+use gitadel::document::Document;
+use gitadel::object::{GroupKind, ObjectId};
+use gitadel::snapshot::{DelegatedFields, EntryClass, EntryDraft, KindInfo, Meta, Snapshot, SnapshotWriter, Source};
+use serde_json::Value;
+
+fn recorded() -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reviews.jsonl.gz");
+    let mut text = String::new();
+    GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The kinds that the reviews show, as discovery would list them.
+fn kinds(reviews: &[Value]) -> Vec<KindInfo> {
+    let mut kinds: BTreeMap<(String, String), KindInfo> = BTreeMap::new();
+    for request in reviews.iter().map(|review| &review["request"]) {
+        let (group, resource) = (text(request, "/resource/group"), text(request, "/resource/resource"));
+        let subresource = text(request, "/subResource");
+        let known = kinds.entry((group.into(), resource.into())).or_insert_with(|| KindInfo {
+            group: group.into(),
+            kind: String::new(),
+            resource: resource.into(),
+            version: text(request, "/resource/version").into(),
+            namespaced: !text(request, "/namespace").is_empty() && resource != "namespaces",
+            subresources: BTreeSet::new(),
+            scale_replicas: None,
+            schema: ListSchema::default(),
+            registered: true,
+        });
+        if subresource.is_empty() || subresource == "status" {
+            known.kind = text(request, "/kind/kind").into();
+        }
+        known.subresources.insert(subresource.into());
+    }
+    kinds.into_values().filter(|kind| !kind.kind.is_empty()).collect()
+}
+
+/// Kinds that people do not make in these reviews.
+fn is_made_by_controllers(id: &ObjectId) -> bool {
+    matches!(id.kind.kind.as_str(), "ControllerRevision" | "Endpoints" | "EndpointSlice" | "ReplicaSet")
+}
+
+/// The governed object that must have been there for this one.
+fn owner(id: &ObjectId, object: &Value) -> Option<ObjectId> {
+    let service = |name: &str| Some(ObjectId::new("", "Service", &id.namespace, name));
+    match id.kind.kind.as_str() {
+        "Endpoints" => return service(&id.name),
+        "Pod" if id.name.starts_with("recycler-for-") => {
+            return Some(ObjectId::new("", "PersistentVolume", "", &id.name["recycler-for-".len()..]));
+        }
+        _ => {}
+    }
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array)?;
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    let (group, kind, name) = (
+        text(owner, "/apiVersion").rsplit_once('/').map_or("", |(group, _)| group),
+        text(owner, "/kind"),
+        text(owner, "/name"),
+    );
+    match (kind, name.rsplit_once('-')) {
+        ("ReplicaSet", Some((deployment, _))) => Some(ObjectId::new(group, "Deployment", &id.namespace, deployment)),
+        _ => Some(ObjectId::new(group, kind, &id.namespace, name)),
+    }
+}
+
+/// What the cluster is, as far as Git and the baseline go.
+struct World {
+    meta: Meta,
+    entries: BTreeMap<ObjectId, EntryDraft>,
+    directory: tempfile::TempDir,
+    /// None: something changed since it was written.
+    snapshot: Option<Snapshot>,
+}
+
+impl World {
+    fn new(kinds: Vec<KindInfo>) -> Self {
+        let source = Source {
+            name: "all".into(),
+            url: "https://git.example.com/cluster.git".into(),
+            reference: "main".into(),
+            commit: "1a2b3c4d5e6f".into(),
+            subject: "the cluster as it was".into(),
+            scope: Scope {
+                excluded_namespaces: Some(vec!["kube-*".into()]),
+                cluster: ClusterScope::All,
+                ..Scope::default()
+            },
+            action: Action::Enforce,
+            undeclared_objects: Undeclared::Deny,
+            undeclared_fields: Undeclared::Deny,
+            child_operations: ChildOperations::default(),
+            delegations: vec![DelegatedFields {
+                user: "system:serviceaccount:kube-system:horizontal-pod-autoscaler".into(),
+                kind: GroupKind::new("apps", "Deployment"),
+                namespace: None,
+                name: None,
+                fields: vec![FreeField { pattern: "spec.replicas".parse().unwrap(), bounds: None }],
+            }],
+            deletion_guard: 50,
+            baseline_recorded: true,
+        };
+        let mask_key = MaskKey::random().unwrap().to_hex();
+        let meta = Meta { sources: vec![source], kinds, mask_key, ..Meta::default() };
+        Self { meta, entries: BTreeMap::new(), directory: tempfile::tempdir().unwrap(), snapshot: None }
+    }
+
+    fn kind(&self, request: &Value) -> Option<&KindInfo> {
+        let (group, resource) = (text(request, "/resource/group"), text(request, "/resource/resource"));
+        self.meta.kinds.iter().find(|kind| kind.group == group && kind.resource == resource)
+    }
+
+    fn id(&self, request: &Value) -> Option<ObjectId> {
+        let kind = self.kind(request)?;
+        let shown = if request["object"].is_null() { &request["oldObject"] } else { &request["object"] };
+        let namespace = if kind.namespaced { text(request, "/namespace") } else { "" };
+        Some(ObjectId::new(&kind.group, &kind.kind, namespace, text(shown, "/metadata/name")))
+    }
+
+    fn enter(&mut self, id: ObjectId, class: EntryClass, object: &Value) {
+        let canonical = if (id.kind.group.as_str(), id.kind.kind.as_str()) == ("", "Secret") {
+            let key = MaskKey::from_hex(&self.meta.mask_key).unwrap();
+            mask_secret(Document::from_value(object).root(), &key).root().to_value()
+        } else {
+            object.clone()
+        };
+        let draft = EntryDraft {
+            id: id.clone(),
+            class,
+            source: Some(0),
+            version: text(object, "/apiVersion").into(),
+            canonical: Some(canonical),
+            inputs: String::new(),
+            file: None,
+            lines: None,
+            recreate: false,
+            uid: None,
+            problem: None,
+        };
+        self.entries.insert(id, draft);
+        self.snapshot = None;
+    }
+
+    fn snapshot(&mut self) -> &Snapshot {
+        let path = self.directory.path().join("snapshot");
+        let (entries, meta) = (&self.entries, &self.meta);
+        self.snapshot.get_or_insert_with(|| {
+            let mut writer = SnapshotWriter::create(&path, meta).unwrap();
+            for entry in entries.values() {
+                writer.put(entry).unwrap();
+            }
+            writer.finish().unwrap();
+            Snapshot::open(&path, None).unwrap()
+        })
+    }
+
+    /// The person who exercised the cluster is Git.
+    fn commit(&mut self, request: &Value) {
+        let Some(id) = self.id(request).filter(|_| text(request, "/subResource").is_empty()) else { return };
+        if !self.is_for_git(request, &id) {
+            return;
+        }
+        match text(request, "/operation") {
+            "CREATE" | "UPDATE" => {
+                if id.kind.kind == "Namespace" {
+                    self.meta.terminating_namespaces.remove(&id.name);
+                }
+                self.enter(id, EntryClass::Declared, &request["object"]);
+            }
+            _ => {
+                if id.kind.kind == "Namespace" {
+                    self.meta.terminating_namespaces.insert(id.name.clone());
+                    self.entries.retain(|entry, _| entry.namespace != id.name);
+                }
+                self.entries.remove(&id);
+                self.snapshot = None;
+            }
+        }
+    }
+
+    /// Much of what `admin` did was to disturb the system, to see how it mends itself: no part of Git.
+    fn is_for_git(&mut self, request: &Value, id: &ObjectId) -> bool {
+        if let Some(entry) = self.entries.get(id) {
+            return entry.class == EntryClass::Declared;
+        }
+        let shown = if request["oldObject"].is_null() { &request["object"] } else { &request["oldObject"] };
+        let kind = self.kind(request).cloned().unwrap();
+        let document = Document::from_value(shown);
+        classify_object(self.snapshot(), &kind, document.root()).unwrap() == ObjectClass::Undeclared
+    }
+
+    /// The reviews are distinct ones only, so that some of what `admin` created is first seen when a controller writes to
+    /// it, or to its children. It was there.
+    fn discover(&mut self, request: &Value) {
+        let Some(id) = self.id(request) else { return };
+        let whole = text(request, "/kind/kind") == id.kind.kind && text(request, "/kind/group") == id.kind.group;
+        if !whole || self.entries.contains_key(&id) {
+            return;
+        }
+        let kind = self.kind(request).cloned().unwrap();
+        for object in [&request["oldObject"], &request["object"]].into_iter().filter(|object| !object.is_null()) {
+            let document = Document::from_value(object);
+            let class = classify_object(self.snapshot(), &kind, document.root()).unwrap();
+            if class != ObjectClass::Undeclared {
+                continue;
+            }
+            if let Some(owner) = owner(&id, object) {
+                self.pending(owner);
+            } else if text(request, "/operation") == "UPDATE" && !is_made_by_controllers(&id) {
+                self.enter(id.clone(), EntryClass::Baseline, object);
+                return;
+            }
+        }
+    }
+
+    /// Declares an object of which nothing but the name is known.
+    fn pending(&mut self, id: ObjectId) {
+        if !self.entries.contains_key(&id) {
+            self.enter(id.clone(), EntryClass::Declared, &Value::Null);
+            self.entries.get_mut(&id).unwrap().canonical = None;
+        }
+    }
+
+    /// What the API server makes when it starts for the first time was there before gitadel.
+    fn record(&mut self, request: &Value) -> bool {
+        if text(request, "/operation") != "CREATE" || text(request, "/userInfo/username") != "system:apiserver" {
+            return false;
+        }
+        let Some(id) = self.id(request) else { return false };
+        let kind = self.kind(request).cloned().unwrap();
+        let document = Document::from_value(&request["object"]);
+        let bootstrap = classify_object(self.snapshot(), &kind, document.root()).unwrap() == ObjectClass::Bootstrap;
+        if bootstrap {
+            self.enter(id, EntryClass::Baseline, &request["object"]);
+        }
+        bootstrap
+    }
+}
+
+/// Writes that Git forbids, and the system would have to live with it: operation, resource, names, why.
+const FORBIDDEN: &[(&str, &str, &[&str], &str)] = &[
+    ("DELETE", "secrets", &["ghost-token", "x-token"], "Git declares a token of an account that does not exist"),
+    ("UPDATE", "pods", &["bare"], "Git declares a Pod without an owner, and a ReplicaSet that would adopt it"),
+    ("DELETE", "configmaps", &["child3"], "Git declares an object whose owner was deleted"),
+    ("UPDATE", "configmaps", &["child", "child2"], "the same, orphaned: the owners are those that Git declares"),
+    (
+        "DELETE",
+        "pods",
+        &["low", "on2", "tnt"],
+        "Git declares a bare Pod, which nothing makes anew: eviction, preemption",
+    ),
+    ("UPDATE", "pods", &["ds-dxqn2", "ds-lntrm", "db-0"], "orphaned Pods, recorded in the baseline, are not adopted"),
+    ("DELETE", "pods", &["ds-dxqn2", "db-0"], "the same"),
+    (
+        "UPDATE",
+        "clusterroles",
+        &["system:basic-user", "system:kube-dns", "system:controller:job-controller"],
+        "bootstrap roles in which `admin` had put other rules: the API server would leave these beside its own",
+    ),
+    ("UPDATE", "clusterrolebindings", &["system:volume-scheduler"], "the same"),
+];
+
+fn is_forbidden(operation: &str, resource: &str, name: &str) -> bool {
+    FORBIDDEN.iter().any(|(o, r, names, _)| (*o, *r) == (operation, resource) && names.contains(&name))
+}
+
+#[test]
+fn no_write_of_the_system_is_denied() {
+    let reviews = recorded();
+    let mut world = World::new(kinds(&reviews));
+    let (mut judged, mut forbidden, mut denials) = (0, 0, Vec::new());
+    for review in &reviews {
+        let mut request = review["request"].clone();
+        request["uid"] = "u-1".into();
+        if text(&request, "/userInfo/username") == "admin" {
+            world.commit(&request);
+            continue;
+        }
+        if world.record(&request) {
+            continue;
+        }
+        world.discover(&request);
+        let document = Document::from_value(&request);
+        let parsed = Request::from_node(document.root()).unwrap();
+        let verdict = decide(&parsed, world.snapshot(), "2026-11-22T09:00:00Z".parse().unwrap());
+        judged += 1;
+        let (operation, resource) = (text(&request, "/operation"), text(&request, "/resource/resource"));
+        if verdict.outcome == Outcome::Allow {
+            continue;
+        }
+        let name = world.id(&request).map(|id| id.name).unwrap_or_default();
+        if is_forbidden(operation, resource, &name) {
+            forbidden += 1;
+        } else {
+            denials.push(format!(
+                "{operation} {resource} by {}: [{}] {}",
+                text(&request, "/userInfo/username"),
+                verdict.rule,
+                verdict.message.unwrap_or_default()
+            ));
+        }
+    }
+    println!("{judged} writes of the system judged, {forbidden} forbidden by Git, {} denied", denials.len());
+    assert!(judged > 1500, "only {judged} reviews were judged");
+    assert!(denials.is_empty(), "{} denials:\n{}", denials.len(), denials.join("\n"));
+}
