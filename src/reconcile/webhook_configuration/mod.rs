@@ -1,7 +1,7 @@
 //! gitadel's own `ValidatingWebhookConfiguration`: what it says, and that it stays so.
 //!
 //! The API server asks no webhook about webhook configurations. So nothing can reject a change of this object: it is
-//! computed ([`generate`]), watched and put back at once ([`guard`]), and then proven to be in force ([`canary`]).
+//! computed ([`mod@generate`]), watched and put back at once ([`guard`]), and then proven to be in force ([`canary`]).
 
 pub mod canary;
 pub mod conditions;
