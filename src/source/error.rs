@@ -26,8 +26,10 @@ pub enum SourceError {
     Fetch { url: String, reference: String, reason: String },
     #[error("{url} did not finish answering within {} s; check the server and the network to it", after.as_secs())]
     Timeout { url: String, after: Duration },
-    #[error("an earlier fetch of {url} still hangs; it is given up as soon as its connection breaks")]
-    Hanging { url: String },
+    #[error("{fetches} earlier fetches of {url} still hang; check the server, or restart the reconciler")]
+    Hanging { url: String, fetches: usize },
+    #[error("{url} is being fetched already")]
+    Busy { url: String },
     #[error("the fetch of {url} was given up because gitadel stops")]
     Aborted { url: String },
     #[error("there is no directory {path:?} in {commit}; correct the path of the source")]

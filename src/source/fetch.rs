@@ -1,7 +1,7 @@
 //! Bringing a reference of the remote repository here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,16 @@ use gix::remote::{Direction, fetch::Tags, ref_map};
 
 use super::credentials::{Account, Credentials};
 use super::location::Location;
-use super::repository::{Fetching, Store};
+use super::repository::{Running, Store};
 use super::{CommitInfo, Repository, SourceError};
 use crate::api::GitSource;
 
 /// The local name of what was fetched last.
 const TIP: &str = "refs/gitadel/tip";
 
-/// Beyond this a copy is worth fetching anew (see [`Store::packs`]).
-const MAX_PACKS: usize = 1000;
+/// Nothing ends a thread that waits for a server which keeps its connection open and says nothing: so many of them may
+/// be left behind. HTTP and ssh give up silent connections, so that this is not reached where the network merely fails.
+const MAX_RUNNING: usize = 4;
 
 /// How often a waiting fetch looks whether it shall stop.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -33,15 +34,20 @@ impl Repository {
     /// until its connection breaks, but not the caller.
     pub fn fetch(&self) -> Result<CommitInfo, SourceError> {
         let url = || self.store.location.shown.clone();
-        let Some(fetching) = Fetching::begin(&self.store) else { return Err(SourceError::Hanging { url: url() }) };
+        let _caller = match self.store.caller.try_lock() {
+            Ok(caller) => caller,
+            Err(TryLockError::Poisoned(caller)) => caller.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(SourceError::Busy { url: url() }),
+        };
+        let running = Running::begin(&self.store, MAX_RUNNING)
+            .ok_or_else(|| SourceError::Hanging { url: url(), fetches: MAX_RUNNING })?;
         let (store, interrupt) = (Arc::clone(&self.store), Arc::new(AtomicBool::new(false)));
         let (answer, answered) = mpsc::channel();
         let work = {
             let interrupt = Arc::clone(&interrupt);
             move || {
                 let outcome = store.fetch(&interrupt);
-                // Over before the answer goes out, so that the next fetch finds the way free.
-                drop(fetching);
+                drop(running);
                 answer.send(outcome).ok();
             }
         };
@@ -98,16 +104,26 @@ fn wanted(source: &GitSource) -> Wanted {
 
 impl Store {
     fn fetch(&self, interrupt: &AtomicBool) -> Result<CommitInfo, SourceError> {
-        if self.packs() > MAX_PACKS {
-            self.reset()?;
-        }
         match self.fetch_once(interrupt) {
-            Err(SourceError::Damaged { .. }) => {
-                self.reset()?;
-                self.fetch_once(interrupt)
-            }
+            // A fetch that was given up must not take the copy from under the one that follows.
+            outcome if interrupt.load(Ordering::Relaxed) => outcome,
+            Err(SourceError::Damaged { .. }) => self.renew(interrupt),
+            // The commit is here: that the server would not give everything once more is no failure.
+            Ok(commit) if self.has_too_many_packs() => self.renew(interrupt).or(Ok(commit)),
             outcome => outcome,
         }
+    }
+
+    /// Fetches everything anew. The old copy stays until the new one is complete; what only the old one had, commits
+    /// that the server has dropped, is lost with it.
+    fn renew(&self, interrupt: &AtomicBool) -> Result<CommitInfo, SourceError> {
+        let anew = self.beside()?;
+        let commit = anew.fetch_once(interrupt)?;
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(SourceError::Aborted { url: self.location.shown.clone() });
+        }
+        self.adopt(&anew)?;
+        Ok(commit)
     }
 
     fn fetch_once(&self, interrupt: &AtomicBool) -> Result<CommitInfo, SourceError> {
@@ -242,10 +258,41 @@ impl Asked {
     }
 
     fn note(&self, hint: &'static str) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(hint);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(hint);
     }
 
     fn hint(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).map(str::to_owned)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(asked: &Asked, url: &str, account: Option<&Account>) -> Option<Identity> {
+        let location = Location::parse("https://git.example/shop.git").unwrap();
+        asked.answer(Action::get_for_url(url), &location, account).unwrap()
+    }
+
+    #[test]
+    fn only_the_server_of_the_source_gets_the_account() {
+        let account = Account { username: "alice".to_owned(), password: "s3cret".to_owned() };
+        let given = ask(&Asked::default(), "https://git.example/shop.git", Some(&account)).unwrap();
+        assert_eq!((given.identity.username.as_str(), given.identity.password.as_str()), ("alice", "s3cret"));
+        let others =
+            ["https://evil.example/shop.git", "http://git.example/shop.git", "https://git.example:444/shop.git"];
+        for other in others {
+            let asked = Asked::default();
+            assert!(ask(&asked, other, Some(&account)).is_none(), "{other}");
+            assert!(asked.hint().unwrap().contains("another server"), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_question_that_cannot_be_answered_gives_a_hint() {
+        let asked = Asked::default();
+        assert!(ask(&asked, "https://git.example/shop.git", None).is_none());
+        assert!(asked.hint().unwrap().contains("credentials"));
     }
 }

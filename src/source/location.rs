@@ -25,6 +25,10 @@ impl Location {
             Scheme::File if text.starts_with("file://") => {}
             // A plain path would make the meaning of a source depend on where the reconciler runs.
             Scheme::File => return Err(refuse("a path on disk must be written as file:///…")),
+            // Nobody means a host by the drive of `C:shop`.
+            Scheme::Ssh if !text.contains("://") && url.user().is_none() => {
+                return Err(refuse("without a scheme it must have a user"));
+            }
             Scheme::Http | Scheme::Https | Scheme::Ssh => {
                 if url.host().is_none_or(str::is_empty) {
                     return Err(refuse("it names no host"));
@@ -50,6 +54,11 @@ impl Location {
         self.url.scheme == other.scheme
             && self.url.host() == other.host()
             && self.url.port_or_default() == other.port_or_default()
+    }
+
+    /// Whoever is between here and the server reads what is sent over plain http.
+    pub fn may_carry_credentials(&self) -> bool {
+        self.url.scheme != Scheme::Http
     }
 
     pub fn is_http(&self) -> bool {

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use gix::bstr::ByteSlice;
@@ -15,6 +15,9 @@ use crate::api::GitSource;
 
 /// A fetch that lasts longer is given up: a first fetch of a big repository fits in, a server that hangs does not.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Beyond this a copy is worth fetching anew: every look-up of an object may have to ask every pack.
+const MAX_PACKS: u16 = 500;
 
 /// One commit, and by which name it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +56,10 @@ pub(super) struct Store {
     pub location: Location,
     pub credentials: Option<Credentials>,
     repository: RwLock<gix::ThreadSafeRepository>,
-    pub fetching: AtomicBool,
+    /// Held by the caller of a fetch, for as long as it waits.
+    pub caller: Mutex<()>,
+    /// Fetches that run, also those that nobody waits for any more.
+    pub running: AtomicUsize,
 }
 
 impl Repository {
@@ -63,6 +69,12 @@ impl Repository {
         let location = Location::parse(&source.url)?;
         let credentials =
             source.credentials.as_deref().map(|name| Credentials::locate(name, credentials_dir)).transpose()?;
+        if let Some(name) = &source.credentials
+            && !location.may_carry_credentials()
+        {
+            let reason = format!("{} would show them to everybody on the way; use an https or ssh URL", location.shown);
+            return Err(SourceError::Credentials { name: name.clone(), reason });
+        }
         let repository = match open(dir, &location) {
             Ok(repository) => repository,
             Err(_) => create(dir, &location)?,
@@ -73,7 +85,8 @@ impl Repository {
             location,
             credentials,
             repository: RwLock::new(repository),
-            fetching: AtomicBool::new(false),
+            caller: Mutex::new(()),
+            running: AtomicUsize::new(0),
         };
         Ok(Self { store: Arc::new(store), timeout: FETCH_TIMEOUT, abort: Arc::new(AtomicBool::new(false)) })
     }
@@ -120,9 +133,44 @@ impl Store {
         self.repository.read().unwrap_or_else(PoisonError::into_inner).to_thread_local()
     }
 
-    pub fn reset(&self) -> Result<(), SourceError> {
-        let repository = create(&self.dir, &self.location)?;
+    fn replace(&self, repository: gix::ThreadSafeRepository) {
         *self.repository.write().unwrap_or_else(PoisonError::into_inner) = repository;
+    }
+
+    fn reset(&self) -> Result<(), SourceError> {
+        self.replace(create(&self.dir, &self.location)?);
+        Ok(())
+    }
+
+    /// An empty copy of the same source next to this one.
+    pub fn beside(&self) -> Result<Self, SourceError> {
+        let mut name = self.dir.file_name().unwrap_or_default().to_owned();
+        // No Kubernetes name has this sign: it cannot be the directory of another source.
+        name.push("~anew");
+        let dir = self.dir.with_file_name(name);
+        Ok(Self {
+            repository: RwLock::new(create(&dir, &self.location)?),
+            dir,
+            source: self.source.clone(),
+            location: self.location.clone(),
+            credentials: self.credentials.clone(),
+            caller: Mutex::new(()),
+            running: AtomicUsize::new(0),
+        })
+    }
+
+    /// Puts another copy in the place of this one.
+    pub fn adopt(&self, other: &Self) -> Result<(), SourceError> {
+        let moved = match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => fs::rename(&other.dir, &self.dir),
+        };
+        moved.map_err(|error| SourceError::Store {
+            url: self.location.shown.clone(),
+            dir: self.dir.clone(),
+            reason: error.to_string(),
+        })?;
+        self.replace(open(&self.dir, &self.location)?);
         Ok(())
     }
 
@@ -138,7 +186,11 @@ impl Store {
     }
 
     /// Every fetch leaves one more pack; they are never merged, so that a copy with very many is worth a new one.
-    pub fn packs(&self) -> usize {
+    pub fn has_too_many_packs(&self) -> bool {
+        self.packs() > usize::from(MAX_PACKS)
+    }
+
+    fn packs(&self) -> usize {
         fs::read_dir(self.dir.join("objects/pack")).map_or(0, |entries| {
             entries.flatten().filter(|entry| entry.path().extension().is_some_and(|ending| ending == "pack")).count()
         })
@@ -168,19 +220,22 @@ impl Store {
     }
 }
 
-/// Marks a fetch as running until it is dropped.
-pub(super) struct Fetching(Arc<Store>);
+/// Counts a fetch as running until it is dropped.
+pub(super) struct Running(Arc<Store>);
 
-impl Fetching {
-    pub fn begin(store: &Arc<Store>) -> Option<Self> {
-        let free = store.fetching.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        free.then(|| Self(Arc::clone(store)))
+impl Running {
+    /// None where `limit` of them run already.
+    pub fn begin(store: &Arc<Store>, limit: usize) -> Option<Self> {
+        let counted = store.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| {
+            (running < limit).then(|| running.saturating_add(1))
+        });
+        counted.is_ok().then(|| Self(Arc::clone(store)))
     }
 }
 
-impl Drop for Fetching {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.0.fetching.store(false, Ordering::Release);
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -188,7 +243,13 @@ impl Drop for Fetching {
 fn options() -> gix::open::Options {
     let mut permissions = gix::open::Permissions::isolated();
     permissions.env.http_transport = gix::sec::Permission::Allow;
-    gix::open::Options::default().permissions(permissions).with(gix::sec::Trust::Full).open_path_as_is(true)
+    // gix counts the packs once, when it opens a repository, and has no room for many more: every fetch adds one.
+    let slots = gix::odb::store::init::Slots::Given(MAX_PACKS.saturating_mul(2));
+    gix::open::Options::default()
+        .permissions(permissions)
+        .object_store_slots(slots)
+        .with(gix::sec::Trust::Full)
+        .open_path_as_is(true)
 }
 
 fn base_overrides() -> impl Iterator<Item = String> {

@@ -1,0 +1,129 @@
+//! Sources on servers: credentials go where they belong, and no server can hang or fool the reconciler.
+
+// clippy.toml spares test functions only; their helpers fail in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/git_http.rs"]
+mod git_http;
+#[path = "support/git_origin.rs"]
+mod git_origin;
+
+use std::fs;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use git_http::{Behaviour, GitServer};
+use git_origin::{Origin, source};
+use gitadel::api::GitSource;
+use gitadel::source::{Repository, SourceError};
+
+const ACCOUNT: Option<(&str, &str)> = Some(("alice", "s3cret"));
+
+fn with_credentials(url: &str) -> GitSource {
+    source(url, Some(("credentials", "shop")))
+}
+
+#[test]
+fn http_is_followed() {
+    let origin = Origin::new();
+    origin.push("web.yaml", "a: 1\n");
+    let server = GitServer::repositories(origin.scratch(), None);
+    let repository = origin.open(&source(&format!("{}/shop.git", server.url), None));
+    assert_eq!(repository.fetch().unwrap().reference, "main");
+    let second = origin.push("web.yaml", "a: 2\n");
+    let commit = repository.fetch().unwrap();
+    assert_eq!(commit.id, second);
+    assert_eq!(repository.read_at(&commit.id, "web.yaml").unwrap().as_deref(), Some(&b"a: 2\n"[..]));
+    let error = origin.open(&source(&format!("{}/absent.git", server.url), None)).fetch().unwrap_err();
+    assert!(matches!(error, SourceError::Fetch { .. }), "{error}");
+}
+
+#[test]
+fn a_server_that_asks_for_a_password_is_an_error_without_a_prompt() {
+    let origin = Origin::new();
+    origin.push("web.yaml", "a: 1\n");
+    let server = GitServer::repositories(origin.scratch(), ACCOUNT);
+    let error = origin.open(&source(&format!("{}/shop.git", server.url), None)).fetch().unwrap_err();
+    assert!(matches!(error, SourceError::Authentication { .. }), "{error}");
+    assert!(error.to_string().contains("set `credentials`"), "{error}");
+}
+
+#[test]
+fn passwords_are_not_sent_in_the_clear() {
+    let origin = Origin::new();
+    origin.push("web.yaml", "a: 1\n");
+    origin.write_credentials("shop", "alice", "s3cret");
+    let server = GitServer::repositories(origin.scratch(), ACCOUNT);
+    let url = format!("{}/shop.git", server.url);
+    let opened = Repository::open_or_init(&origin.copy(), &with_credentials(&url), Some(&origin.credentials()));
+    let error = opened.err().expect("no source");
+    assert!(matches!(error, SourceError::Credentials { .. }) && error.to_string().contains("https"), "{error}");
+    let in_url = url.replace("http://", "http://alice:s3cret@");
+    let error = origin.open(&source(&in_url, None)).fetch().unwrap_err();
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+    assert_eq!(*server.authorizations.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_page_instead_of_a_repository_is_an_error() {
+    let origin = Origin::new();
+    let server = GitServer::start(Behaviour::Garbage);
+    let url = format!("{}/shop.git", server.url).replace("http://", "http://alice:s3cret@");
+    let error = origin.open(&source(&url, None)).fetch().unwrap_err();
+    assert!(matches!(error, SourceError::Fetch { .. }), "{error}");
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+}
+
+/// Accepts connections and never says a word.
+fn silent() -> (String, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    (format!("http://{}/shop.git", listener.local_addr().unwrap()), listener)
+}
+
+#[test]
+fn a_silent_server_does_not_hold_up_the_caller() {
+    let origin = Origin::new();
+    let (url, _listener) = silent();
+    let repository = origin.open(&source(&url, None)).with_timeout(Duration::from_millis(300));
+    let started = Instant::now();
+    let error = repository.fetch().unwrap_err();
+    assert!(matches!(error, SourceError::Timeout { .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    // A server that recovers is followed again at the next fetch; one that does not is not asked without end.
+    let mut errors = (0..6).map(|_| repository.fetch().unwrap_err());
+    assert!(matches!(errors.next(), Some(SourceError::Timeout { .. })));
+    assert!(matches!(errors.last(), Some(SourceError::Hanging { .. })));
+}
+
+#[test]
+fn a_shutdown_ends_a_fetch() {
+    let origin = Origin::new();
+    let (url, _listener) = silent();
+    let abort = Arc::new(AtomicBool::new(false));
+    let repository = origin.open(&source(&url, None)).with_abort(Arc::clone(&abort));
+    let fetch = thread::spawn(move || repository.fetch());
+    thread::sleep(Duration::from_millis(200));
+    abort.store(true, Ordering::Relaxed);
+    let error = fetch.join().unwrap().unwrap_err();
+    assert!(matches!(error, SourceError::Aborted { .. }), "{error}");
+}
+
+#[test]
+fn an_ssh_server_that_is_not_there_is_an_error_without_a_prompt() {
+    let origin = Origin::new();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let repository = origin.open(&source(&format!("ssh://git@{closed}/shop.git"), None));
+    let error = repository.with_timeout(Duration::from_secs(20)).fetch().unwrap_err();
+    assert!(matches!(error, SourceError::Fetch { .. }), "{error}");
+}
+
+#[test]
+fn credentials_cannot_be_those_of_another_directory() {
+    let origin = Origin::new();
+    let source = source("https://git.example/shop.git", Some(("credentials", "../other")));
+    let opened = Repository::open_or_init(&origin.copy(), &source, Some(&origin.credentials()));
+    assert!(matches!(opened, Err(SourceError::Credentials { .. })));
+}
