@@ -4,8 +4,6 @@
 //! first boot to its shutdown while a person, `admin`, exercised it. Here that person is Git: what `admin` had created and
 //! not yet deleted is declared when a review is judged, what the API server made on its first start is the baseline.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;

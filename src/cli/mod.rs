@@ -1,6 +1,7 @@
 //! The command line.
 
 mod crd;
+mod reconcile;
 mod webhook;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ pub struct Cli {
 enum Command {
     /// Answer admission reviews from the snapshot
     Webhook(webhook::WebhookArgs),
+    /// Make the cluster what Git declares, and keep it so
+    Reconcile(reconcile::ReconcileArgs),
     /// Print the CustomResourceDefinition of Enforcement as YAML
     Crd,
 }
@@ -34,6 +37,8 @@ enum CommandError {
     #[error(transparent)]
     Webhook(#[from] webhook::WebhookError),
     #[error(transparent)]
+    Reconcile(#[from] reconcile::ReconcileError),
+    #[error(transparent)]
     Crd(#[from] crd::CrdError),
 }
 
@@ -41,6 +46,7 @@ impl Command {
     async fn run(self) -> Result<(), CommandError> {
         match self {
             Self::Webhook(args) => webhook::run(args).await?,
+            Self::Reconcile(args) => reconcile::run(args).await?,
             Self::Crd => crd::run()?,
         }
         Ok(())

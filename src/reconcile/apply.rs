@@ -228,7 +228,7 @@ mod tests {
             message: message.into(),
         };
         let denied = |webhook: &str| Refusal::Denied { webhook: webhook.into(), message: "no".into() };
-        assert!(matches!(ApplyError::from(denied("enforce.gitadel.dev")), ApplyError::DeniedByWebhook { .. }));
+        assert!(matches!(ApplyError::from(denied("exact.gitadel.dev")), ApplyError::DeniedByWebhook { .. }));
         assert!(matches!(ApplyError::from(denied("other.example.com")), ApplyError::Denied { .. }));
         assert!(matches!(ApplyError::from(invalid("field is immutable")), ApplyError::Immutable { .. }));
         assert!(matches!(
@@ -236,7 +236,7 @@ mod tests {
             ApplyError::Immutable { .. }
         ));
         assert!(matches!(ApplyError::from(invalid("Required value")), ApplyError::Invalid { .. }));
-        assert!(ApplyError::from(denied("enforce.gitadel.dev")).is_transient());
+        assert!(ApplyError::from(denied("exact.gitadel.dev")).is_transient());
         assert!(ApplyError::from(Refusal::Unavailable("etcd".into())).is_transient());
         assert!(!ApplyError::from(Refusal::Forbidden("rbac".into())).is_transient());
     }

@@ -112,7 +112,7 @@ impl Discovery {
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         let definitions: DefinitionList =
             serde_json::from_slice(&rest::get_bytes(client, path, "application/json").await?)?;
-        for definition in definitions.items {
+        for definition in definitions.items.unwrap_or_default() {
             self.set_scale_paths(&definition.spec);
         }
         Ok(())
@@ -208,7 +208,8 @@ impl Resource {
 
 #[derive(Deserialize)]
 struct DefinitionList {
-    items: Vec<Definition>,
+    /// `null` where there is none.
+    items: Option<Vec<Definition>>,
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,8 @@
 use kube::core::Status;
 use thiserror::Error;
 
-use super::webhook_configuration::generate::ENTRY_DOMAIN;
+/// Names of gitadel's own entries in its webhook configuration end so.
+const OWN_WEBHOOK_SUFFIX: &str = ".gitadel.dev";
 
 /// One field that the server found wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +54,7 @@ pub enum Refusal {
 impl Refusal {
     /// Whether gitadel's own webhook said no, as it does while it does not know the new commit yet.
     pub fn is_own_denial(&self) -> bool {
-        let Self::Denied { webhook, .. } = self else { return false };
-        webhook.split_once('.').is_some_and(|(_, domain)| domain == ENTRY_DOMAIN)
+        matches!(self, Self::Denied { webhook, .. } if webhook.ends_with(OWN_WEBHOOK_SUFFIX))
     }
 }
 
@@ -95,7 +95,7 @@ impl From<&Status> for Refusal {
     }
 }
 
-/// `admission webhook "enforce.gitadel.dev" denied the request: …`
+/// `admission webhook "exact.gitadel.dev" denied the request: …`
 fn denying_webhook(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("admission webhook \"")?;
     let (name, rest) = rest.split_once('"')?;
@@ -194,7 +194,7 @@ mod tests {
             refusal(json!({"code": 403, "reason": "Forbidden",
                 "message": format!("admission webhook \"{webhook}\" denied the request: deployments.apps \"web\" …")}))
         };
-        assert!(denied("enforce.gitadel.dev").is_own_denial());
+        assert!(denied("exact.gitadel.dev").is_own_denial());
         assert!(!denied("validate.kyverno.svc").is_own_denial());
         assert!(!refusal(json!({"code": 403, "message": "secrets is forbidden"})).is_own_denial());
     }

@@ -5,6 +5,8 @@
 // clippy.toml spares test functions only; their helpers fail in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod governed;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};

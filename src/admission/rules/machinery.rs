@@ -47,14 +47,12 @@ fn is_status_only(context: &Context<'_>) -> bool {
 /// Lifecycle taints, cordoning (a drain begins with it), and the provider's id, which is set once.
 fn is_node_upkeep(context: &Context<'_>) -> bool {
     let Some((old, new)) = context.states() else { return false };
-    if !same_foreign_taints(old, new) {
+    if context.entry.is_some() || !same_foreign_taints(old, new) {
         return false;
     }
     let field = |name: &str| PathPattern(["spec", name].map(|s| PatternSegment::Field(s.to_owned())).to_vec());
     let mut free = context.delegated(old).into_owned();
-    // Where Git declares the Node, only its condition is left to its lifecycle.
-    let kept: &[&str] = if context.entry.is_some() { &["taints"] } else { &["taints", "unschedulable"] };
-    free.extend(kept.iter().map(|name| FreeField { pattern: field(name), bounds: None }));
+    free.extend(["taints", "unschedulable"].map(|name| FreeField { pattern: field(name), bounds: None }));
     let latitude =
         Latitude { free: &free, allotted: &[field("providerID")], undeclared_fields: false, ..context.latitude() };
     compare(old, new, old, &latitude).is_empty()
@@ -120,14 +118,6 @@ mod tests {
                 Deny,
                 "generated",
             ),
-        ]);
-    }
-
-    #[test]
-    fn a_declared_node_keeps_what_git_declares() {
-        World::new().declare(&node()).expect(&[
-            ("not ready", Review::update(&node(), &tainted("node.kubernetes.io/not-ready")), Allow, RULE.name),
-            ("cordon", Review::update(&node(), &with(&node(), "/spec/unschedulable", json!(true))), Deny, "declared"),
         ]);
     }
 

@@ -68,8 +68,11 @@ fn inventory(context: &Context<'_>) -> Judgement {
     {
         return refused("it holds nothing but its list of objects".to_owned());
     }
-    // A damaged list may be replaced by a good one; nothing in it is believed.
-    let before = lines(request.old).unwrap_or_default();
+    let before = match lines(request.old) {
+        Ok(lines) => lines,
+        // A damaged list may be replaced by a good one; nothing in it is believed.
+        Err(_) => HashMap::new(),
+    };
     let after = match lines(request.object) {
         Ok(lines) => lines,
         Err(line) => return refused(format!("\"{line}\" is no line of it")),

@@ -13,7 +13,7 @@ mod testing;
 
 pub use canary::{Canary, CanaryError, prove_enforcing};
 pub use generate::{ClientTarget, Desired, generate, is_in_force};
-pub use guard::{Guard, GuardEvent};
+pub use guard::{Cause, Guard, GuardEvent};
 
 /// Name of the configuration.
 pub const NAME: &str = "gitadel";

@@ -1,0 +1,54 @@
+//! What a live object is in the eyes of Git. Pure; shared by the watches, the workers and the status.
+
+use crate::admission::classify_object;
+use crate::compare::{Finding, difference, mask_secret};
+use crate::document::{Document, Node};
+use crate::object::ObjectId;
+use crate::snapshot::{EntryClass, KindInfo, SnapshotError};
+
+use super::world::{World, is_secret};
+
+#[derive(Debug)]
+pub enum Assessment {
+    /// As Git declares it.
+    Converged,
+    /// Declared or baseline, and different.
+    Drifted(Vec<Finding>),
+    /// In a governed scope and unknown to Git.
+    Undeclared,
+    /// Being deleted: what becomes of it is seen when it is gone.
+    Terminating,
+    /// None of gitadel's business, or not decided yet.
+    Free,
+}
+
+/// Judges a live object as a whole.
+///
+/// # Errors
+/// A damaged snapshot: nothing may be concluded from it.
+pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> Result<Assessment, SnapshotError> {
+    let terminating = live.at(&["metadata", "deletionTimestamp"]).is_some();
+    let Some(entry) = world.entry(id.as_ref())? else {
+        if terminating {
+            return Ok(Assessment::Free);
+        }
+        let removable = classify_object(&world.snapshot, kind, live)?.is_removable() && world.removes(id.as_ref());
+        return Ok(if removable { Assessment::Undeclared } else { Assessment::Free });
+    };
+    if entry.class() == EntryClass::Retained {
+        return Ok(Assessment::Free);
+    }
+    if terminating {
+        return Ok(Assessment::Terminating);
+    }
+    let Some(canonical) = entry.canonical() else { return Ok(Assessment::Free) };
+    let tolerance = world.tolerance(&entry);
+    let latitude = tolerance.latitude(kind);
+    let findings = if is_secret(id.as_ref()) {
+        let masked: Document = mask_secret(live, &world.mask_key);
+        difference(masked.root(), canonical, &latitude)
+    } else {
+        difference(live, canonical, &latitude)
+    };
+    Ok(if findings.is_empty() { Assessment::Converged } else { Assessment::Drifted(findings) })
+}

@@ -1,0 +1,204 @@
+//! The baseline: what was in a scope before Git governed it, and is not in Git.
+//!
+//! Recorded once. Its recorded state is its desired state from then on: frozen, repaired, never pruned. The record lives in
+//! set-once Secrets in `gitadel-system` (it may hold Secrets), the same for all replicas. A record that is missing or
+//! damaged is never silently made anew: what slipped in since would become the law.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::rest::metadata;
+use crate::api::{MANAGER, SYSTEM_NAMESPACE};
+use crate::compare::mask_secret;
+use crate::document::Document;
+use crate::object::ObjectId;
+use crate::snapshot::{EntryClass, EntryDraft, KindInfo};
+
+/// Label that names the Enforcement of a shard.
+pub const ENFORCEMENT_LABEL: &str = "gitadel.dev/baseline-of";
+/// Annotation that says how many shards there are, so that a lost one is noticed.
+const COUNT_ANNOTATION: &str = "gitadel.dev/baseline-shards";
+const DATA_KEY: &str = "objects";
+/// Of the objects in a shard, before base64: a Secret may hold 1 MiB.
+const SHARD_BYTES: usize = 600 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BaselineError {
+    #[error(
+        "the record of what was there before Enforcement \"{enforcement}\" is damaged ({what}). Nothing undeclared is \
+         rejected or removed until it is restored from a backup, or the Secrets with the label \
+         gitadel.dev/baseline-of={enforcement} in gitadel-system are deleted to record it anew"
+    )]
+    Damaged { enforcement: String, what: String },
+}
+
+/// The objects of a baseline, as they were when it was recorded, without status and bookkeeping.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Baseline {
+    pub objects: BTreeMap<ObjectId, Value>,
+}
+
+impl Baseline {
+    pub fn add(&mut self, id: ObjectId, live: &Value, kind: &KindInfo) {
+        self.objects.insert(id, recorded(live, kind));
+    }
+
+    /// The Secrets that hold the record.
+    pub fn shards(&self, enforcement: &str) -> Vec<Value> {
+        let mut texts = vec![String::new()];
+        for object in self.objects.values() {
+            let line = object.to_string();
+            if texts.last().is_some_and(|text| !text.is_empty() && text.len() + line.len() > SHARD_BYTES) {
+                texts.push(String::new());
+            }
+            if let Some(text) = texts.last_mut() {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        let count = texts.len().to_string();
+        texts
+            .iter()
+            .enumerate()
+            .map(|(number, text)| {
+                json!({
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {
+                        "name": format!("gitadel-baseline-{enforcement}-{number}"),
+                        "namespace": SYSTEM_NAMESPACE,
+                        "labels": {"app.kubernetes.io/managed-by": MANAGER, ENFORCEMENT_LABEL: enforcement},
+                        "annotations": {COUNT_ANNOTATION: count},
+                    },
+                    "type": "gitadel.dev/baseline",
+                    "immutable": true,
+                    "data": {DATA_KEY: STANDARD.encode(text)},
+                })
+            })
+            .collect()
+    }
+
+    /// Reads the record back. `None` where there is none.
+    ///
+    /// # Errors
+    /// A shard is missing or unreadable.
+    pub fn read(enforcement: &str, shards: &[Value]) -> Result<Option<Self>, BaselineError> {
+        let Some(first) = shards.first() else { return Ok(None) };
+        let damaged = |what: String| BaselineError::Damaged { enforcement: enforcement.to_owned(), what };
+        let count: usize = first["metadata"]["annotations"][COUNT_ANNOTATION]
+            .as_str()
+            .and_then(|count| count.parse().ok())
+            .ok_or_else(|| damaged(format!("{} does not say how many shards there are", metadata(first, "name"))))?;
+        if shards.len() != count {
+            return Err(damaged(format!("{} of {count} Secrets are there", shards.len())));
+        }
+        let mut baseline = Self::default();
+        for shard in shards {
+            let name = metadata(shard, "name");
+            let text = shard["data"][DATA_KEY]
+                .as_str()
+                .and_then(|data| STANDARD.decode(data).ok())
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .ok_or_else(|| damaged(format!("Secret {name} cannot be read")))?;
+            for line in text.lines() {
+                let object: Value =
+                    serde_json::from_str(line).map_err(|error| damaged(format!("Secret {name}: {error}")))?;
+                baseline.objects.insert(id_of(&object), object);
+            }
+        }
+        Ok(Some(baseline))
+    }
+
+    /// The entries of the snapshot, and the Secrets among them with their values.
+    pub fn entries(&self, source: usize, mask_key: &crate::compare::MaskKey) -> Vec<(EntryDraft, Option<Value>)> {
+        self.objects
+            .iter()
+            .map(|(id, object)| {
+                let secret = super::world::is_secret(id.as_ref());
+                let canonical = if secret {
+                    mask_secret(Document::from_value(object).root(), mask_key).root().to_value()
+                } else {
+                    object.clone()
+                };
+                let draft = EntryDraft {
+                    id: id.clone(),
+                    class: EntryClass::Baseline,
+                    source: Some(source),
+                    version: object["apiVersion"].as_str().unwrap_or_default().to_owned(),
+                    canonical: Some(canonical),
+                    inputs: String::new(),
+                    file: None,
+                    lines: None,
+                    recreate: false,
+                    uid: None,
+                    problem: None,
+                };
+                (draft, secret.then(|| object.clone()))
+            })
+            .collect()
+    }
+}
+
+fn id_of(object: &Value) -> ObjectId {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    ObjectId::new(
+        group,
+        object["kind"].as_str().unwrap_or_default(),
+        metadata(object, "namespace"),
+        metadata(object, "name"),
+    )
+}
+
+/// A live object without status and bookkeeping.
+fn recorded(live: &Value, kind: &KindInfo) -> Value {
+    let mut object = live.clone();
+    if let Some(map) = object.as_object_mut() {
+        if kind.status_subresource() {
+            map.remove("status");
+        }
+        if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
+            for field in ["resourceVersion", "uid", "creationTimestamp", "managedFields", "generation", "selfLink"] {
+                metadata.remove(field);
+            }
+        }
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config_map(name: &str, size: usize) -> (ObjectId, Value) {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "shop"},
+            "data": {"text": "x".repeat(size)},
+        });
+        (ObjectId::new("", "ConfigMap", "shop", name), object)
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_whatever_its_size() {
+        let baseline = Baseline { objects: (0..5).map(|n| config_map(&format!("c{n}"), 300 * 1024)).collect() };
+        let shards = baseline.shards("all");
+        assert!(shards.len() > 1);
+        assert!(shards.iter().all(|shard| shard.to_string().len() < 1024 * 1024));
+        assert_eq!(Baseline::read("all", &shards).unwrap(), Some(baseline));
+        assert_eq!(Baseline::read("all", &[]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_lost_or_damaged_shard_is_noticed() {
+        let baseline = Baseline { objects: (0..5).map(|n| config_map(&format!("c{n}"), 300 * 1024)).collect() };
+        let mut shards = baseline.shards("all");
+        shards[1]["data"][DATA_KEY] = "%%%".into();
+        assert!(Baseline::read("all", &shards).is_err());
+        shards.remove(1);
+        assert!(Baseline::read("all", &shards).is_err());
+    }
+}

@@ -1,0 +1,299 @@
+//! Records the baseline and reads it back.
+//!
+//! To leave no gap between looking and enforcing, what is there is published first as a provisional baseline, a canary
+//! proves that undeclared writes are rejected, and only then the cluster is listed for the record: nothing undeclared can
+//! appear between that list and the enforcement of it. No undeclared object is removed before the record is stored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use serde_json::Value;
+
+use super::baseline::{Baseline, BaselineError, ENFORCEMENT_LABEL};
+use super::converge::{SERVED_LIMIT, Workshop};
+use super::governor::Governor;
+use super::kinds::Kinds;
+use super::observed::{Observed, api_resource};
+use super::publish::{Edit, PublishError};
+use super::round::Participant;
+use super::watch::is_watched;
+use super::webhook_configuration::CanaryError;
+use crate::admission::classify_object;
+use crate::admission::own::baseline_digest;
+use crate::api::SYSTEM_NAMESPACE;
+use crate::document::Document;
+use crate::object::GroupKind;
+use crate::snapshot::{EntryClass, Source};
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("the objects that are there already cannot be listed or recorded: {0}")]
+    Api(#[from] kube::Error),
+    #[error("the baseline is not recorded before the webhook is proven: {0}")]
+    Canary(#[from] CanaryError),
+    #[error("the record cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::SnapshotError),
+}
+
+/// What is known of the baseline of one Enforcement.
+#[derive(Clone, Default)]
+pub enum BaselineState {
+    #[default]
+    Unknown,
+    /// The cluster holds no record.
+    Missing,
+    Recorded(Arc<Baseline>),
+}
+
+impl BaselineState {
+    pub fn is_recorded(&self) -> bool {
+        matches!(self, Self::Recorded(_))
+    }
+
+    pub fn len(&self) -> u32 {
+        match self {
+            Self::Recorded(baseline) => u32::try_from(baseline.objects.len()).unwrap_or(u32::MAX),
+            _ => 0,
+        }
+    }
+
+    /// The kinds in the baseline, with their versions.
+    pub fn kinds(&self) -> BTreeMap<GroupKind, String> {
+        let Self::Recorded(baseline) = self else { return BTreeMap::new() };
+        baseline
+            .objects
+            .iter()
+            .map(|(id, object)| {
+                let api_version = object["apiVersion"].as_str().unwrap_or_default();
+                let version = api_version.rsplit('/').next().unwrap_or_default();
+                (id.kind.clone(), version.to_owned())
+            })
+            .collect()
+    }
+}
+
+pub struct Recorder<'a> {
+    workshop: &'a Workshop,
+    kinds: &'a Kinds,
+}
+
+impl<'a> Recorder<'a> {
+    pub fn new(workshop: &'a Workshop, kinds: &'a Kinds) -> Self {
+        Self { workshop, kinds }
+    }
+
+    /// Reads the record of an Enforcement, unless it is known.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
+    pub async fn load(&self, enforcement: &str, state: &mut BaselineState) -> Result<(), RecordError> {
+        if state.is_recorded() {
+            return Ok(());
+        }
+        let shards =
+            self.secrets().list(&ListParams::default().labels(&format!("{ENFORCEMENT_LABEL}={enforcement}"))).await?;
+        let shards: Vec<Value> = shards.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        *state = match Baseline::read(enforcement, &shards)? {
+            Some(baseline) => BaselineState::Recorded(Arc::new(baseline)),
+            None => BaselineState::Missing,
+        };
+        Ok(())
+    }
+
+    /// Puts recorded baselines into the snapshot, where they are not there yet.
+    ///
+    /// # Errors
+    /// The snapshot cannot be written.
+    pub async fn publish<'b>(
+        &self,
+        participants: &[Participant],
+        states: impl Iterator<Item = &'b BaselineState>,
+    ) -> Result<(), RecordError> {
+        let baselines: Vec<(String, Arc<Baseline>)> = participants
+            .iter()
+            .zip(states)
+            .filter_map(|(participant, state)| match state {
+                BaselineState::Recorded(baseline) => Some((participant.source.name.clone(), Arc::clone(baseline))),
+                _ => None,
+            })
+            .collect();
+        if baselines.is_empty() {
+            return Ok(());
+        }
+        let sources: Vec<Source> = participants.iter().map(|participant| participant.source.clone()).collect();
+        self.workshop
+            .publisher
+            .publish(move |world, meta| {
+                let mut edit = Edit::default();
+                for (name, baseline) in &baselines {
+                    let index = sources.iter().position(|source| source.name == *name)?;
+                    for shard in baseline.shards(name) {
+                        let digest = baseline_digest(Some(Document::from_value(&shard["data"]).root()));
+                        meta.baseline_shards.insert(shard["metadata"]["name"].as_str()?.to_owned(), digest);
+                    }
+                    for (draft, secret) in baseline.entries(index, &world.mask_key) {
+                        let known = world.snapshot.get(draft.id.as_ref()).ok().flatten();
+                        let values_known = secret.is_none() || world.secrets.contains_key(&draft.id);
+                        let declared = known.as_ref().is_some_and(|entry| entry.class() != EntryClass::Baseline);
+                        if declared || (known.is_some() && values_known) {
+                            continue;
+                        }
+                        edit.secrets.extend(secret.map(|secret| (draft.id.clone(), secret)));
+                        edit.put.push(draft);
+                    }
+                }
+                if edit.put.is_empty() && world.snapshot.meta().sources.len() == sources.len() {
+                    return None;
+                }
+                meta.sources = sources;
+                Some(edit)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Records the baseline: see the module.
+    ///
+    /// # Errors
+    /// Nothing is recorded and nothing undeclared is removed; the next round tries again.
+    pub async fn record(
+        &self,
+        enforcement: &str,
+        state: &mut BaselineState,
+        governor: &mut Governor,
+    ) -> Result<(), RecordError> {
+        self.workshop.recording.store(true, Ordering::SeqCst);
+        let recorded = self.record_while_frozen(enforcement, state, governor).await;
+        self.workshop.recording.store(false, Ordering::SeqCst);
+        recorded
+    }
+
+    async fn record_while_frozen(
+        &self,
+        enforcement: &str,
+        state: &mut BaselineState,
+        governor: &mut Governor,
+    ) -> Result<(), RecordError> {
+        let provisional = self.list(enforcement).await?;
+        let world = self.enter(enforcement, &provisional, Vec::new()).await?;
+        self.workshop.publisher.served(&world, SERVED_LIMIT).await;
+        governor.desire(&world);
+        governor.prove().await?;
+        let mut baseline = self.list(enforcement).await?;
+        // What was there a moment ago and went is part of nothing.
+        baseline.objects.retain(|_, object| !object.is_null());
+        let shards = baseline.shards(enforcement);
+        let world = self.enter(enforcement, &baseline, shards.clone()).await?;
+        self.workshop.publisher.served(&world, SERVED_LIMIT).await;
+        for shard in shards {
+            let secret: Secret = serde_json::from_value(shard)?;
+            create(&self.secrets(), &secret).await?;
+        }
+        tracing::info!(enforcement, objects = baseline.objects.len(), "baseline recorded");
+        *state = BaselineState::Recorded(Arc::new(baseline));
+        Ok(())
+    }
+
+    /// Publishes a baseline as what is desired, and the scope as closed.
+    async fn enter(
+        &self,
+        enforcement: &str,
+        baseline: &Baseline,
+        shards: Vec<Value>,
+    ) -> Result<Arc<super::world::World>, PublishError> {
+        self.workshop
+            .publisher
+            .publish(move |world, meta| {
+                let index = meta.sources.iter().position(|source| source.name == enforcement)?;
+                meta.sources.get_mut(index)?.baseline_recorded = true;
+                for kind in &mut meta.kinds {
+                    kind.registered |=
+                        baseline.objects.keys().any(|id| id.kind.group == kind.group && id.kind.kind == kind.kind);
+                }
+                for shard in &shards {
+                    let digest = baseline_digest(Some(Document::from_value(&shard["data"]).root()));
+                    meta.baseline_shards.insert(shard["metadata"]["name"].as_str()?.to_owned(), digest);
+                }
+                let mut edit = Edit::default();
+                for entry in world.snapshot.iter().flatten() {
+                    if entry.class() == EntryClass::Baseline && entry.source() == Some(index) {
+                        edit.remove.insert(entry.id().to_owned());
+                    }
+                }
+                for (draft, secret) in baseline.entries(index, &world.mask_key) {
+                    edit.remove.remove(&draft.id);
+                    edit.secrets.extend(secret.map(|secret| (draft.id.clone(), secret)));
+                    edit.put.push(draft);
+                }
+                Some(edit)
+            })
+            .await
+    }
+
+    /// Everything in the scope that Git does not declare and that is nobody's child or product.
+    async fn list(&self, enforcement: &str) -> Result<Baseline, RecordError> {
+        let world = self.workshop.publisher.world();
+        let Some(source) = world.snapshot.meta().sources.iter().find(|source| source.name == enforcement) else {
+            return Ok(Baseline::default());
+        };
+        let kinds: Vec<_> = self
+            .kinds
+            .iter()
+            .filter(|kind| is_watched(kind) && kind.is_stored())
+            .filter(|kind| {
+                kind.info.namespaced
+                    || kind.info.kind == "Namespace"
+                    || source.governs_cluster_kind(&kind.info.group, &kind.info.kind)
+            })
+            .collect();
+        let lists: Vec<_> = stream::iter(kinds)
+            .map(|kind| async move {
+                let api: Api<Observed> = Api::all_with(self.workshop.client.clone(), &api_resource(&kind.info));
+                api.list(&ListParams::default()).await.map(|list| (kind, list.items))
+            })
+            .buffer_unordered(8)
+            .try_collect()
+            .await?;
+        let mut baseline = Baseline::default();
+        for (kind, objects) in lists {
+            for object in objects {
+                let id = object.id(&kind.info);
+                if !source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name) {
+                    continue;
+                }
+                let provisional = matches!(world.entry(id.as_ref())?, Some(e) if e.class() == EntryClass::Baseline);
+                let value = object.into_value(&kind.info);
+                if !value["metadata"]["deletionTimestamp"].is_null() {
+                    continue;
+                }
+                let class = classify_object(&world.snapshot, &kind.info, Document::from_value(&value).root())?;
+                if provisional || class.is_recordable() {
+                    baseline.add(id, &value, &kind.info);
+                }
+            }
+        }
+        Ok(baseline)
+    }
+
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.workshop.client.clone(), SYSTEM_NAMESPACE)
+    }
+}
+
+async fn create(api: &Api<Secret>, secret: &Secret) -> Result<(), kube::Error> {
+    match api.create(&PostParams::default(), secret).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,244 @@
+//! Brings one object to the desired state: the same steps for a new commit, for drift, and for what must go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::apply::{self, Action, ApplyError};
+use super::assess::{Assessment, assess};
+use super::deletion::DeletionBudget;
+use super::events::EventLog;
+use super::publish::Publisher;
+use super::queue::{Attempt, Cause, Live, Work};
+use super::rest::{self, Propagation, Target};
+use super::tracker::Tracker;
+use super::world::World;
+use crate::compare::{Finding, json_patch, mask_secret};
+use crate::document::Document;
+use crate::object::ObjectId;
+use crate::snapshot::{EntryClass, KindInfo};
+use crate::telemetry::ReconcileMetrics;
+
+/// All that a worker needs; shared by all of them.
+pub struct Workshop {
+    pub client: Client,
+    pub publisher: Arc<Publisher>,
+    pub tracker: Arc<Tracker>,
+    pub leader: watch::Receiver<bool>,
+    pub deletions: DeletionBudget,
+    pub events: EventLog,
+    pub metrics: Arc<ReconcileMetrics>,
+    pub reverted: AtomicU64,
+    pub last_reverted: Mutex<Option<Timestamp>>,
+    /// The baseline is being recorded: what is undeclared may yet become a part of it.
+    pub recording: AtomicBool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ConvergeError {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::SnapshotError),
+    #[error("the cluster serves no kind {0} now")]
+    UnknownKind(String),
+    #[error("it is still being deleted; it is made again when it is gone")]
+    Terminating,
+    #[error("its values are not known yet; they are read from Git with the next commit or restart")]
+    ValuesUnknown,
+    #[error("nothing undeclared is removed before the baseline is recorded")]
+    BaselineNotRecorded,
+    #[error(
+        "{0} deletions in the last minute reached the limit of spec.deletionGuard; nothing more is deleted until a \
+         commit raises it or a minute has passed"
+    )]
+    DeletionGuard(u32),
+}
+
+impl Workshop {
+    pub async fn converge(self: Arc<Self>, work: Work) -> Attempt {
+        if !*self.leader.borrow() {
+            return Attempt::Done;
+        }
+        match self.attempt(&work).await {
+            Ok(()) => Attempt::Done,
+            Err(error) => {
+                tracing::warn!(object = %work.id, cause = ?work.cause, %error, "not converged yet");
+                self.metrics.applies.with_label_values(&["failure", error_reason(&error)]).inc();
+                Attempt::Failed(error.to_string())
+            }
+        }
+    }
+
+    async fn attempt(&self, work: &Work) -> Result<(), ConvergeError> {
+        let world = self.publisher.world();
+        let kind =
+            world.kinds.get(&work.id.kind).ok_or_else(|| ConvergeError::UnknownKind(work.id.kind.to_string()))?;
+        let kind = &kind.info;
+        let live = match &work.live {
+            Live::Unknown => rest::get(&self.client, kind, &work.id.namespace, &work.id.name)
+                .await
+                .map_err(ApplyError::from)?
+                .map(Arc::new),
+            Live::Absent => None,
+            Live::Present(value) => Some(Arc::clone(value)),
+        };
+        let assessment = match &live {
+            None => None,
+            Some(live) => Some(assess(&world, kind, &work.id, Document::from_value(live).root())?),
+        };
+        match (assessment, live) {
+            (Some(Assessment::Converged), _) => {
+                self.tracker.converged(&work.id);
+                Ok(())
+            }
+            (Some(Assessment::Drifted(findings)), Some(live)) => {
+                self.write(&world, kind, work, Some(&live), findings).await
+            }
+            (Some(Assessment::Terminating), _) => Err(ConvergeError::Terminating),
+            (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live).await,
+            (Some(Assessment::Free), Some(live)) if work.cause == Cause::Prune => {
+                self.delete(&world, kind, work, &live).await
+            }
+            (None, _) => self.write(&world, kind, work, None, Vec::new()).await,
+            (Some(_), _) => {
+                self.tracker.converged(&work.id);
+                Ok(())
+            }
+        }
+    }
+
+    fn count_revert(&self, world: &World, id: &ObjectId, took: Duration) {
+        self.reverted.fetch_add(1, Ordering::Relaxed);
+        *self.last_reverted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Timestamp::now());
+        self.metrics.drift_reverted.with_label_values(&[world.enforcement_of(id.as_ref())]).inc();
+        self.metrics.drift_revert_seconds.observe(took.as_secs_f64());
+    }
+
+    /// When drift was put right last.
+    pub fn last_reverted_at(&self) -> Option<Time> {
+        self.last_reverted.lock().unwrap_or_else(PoisonError::into_inner).map(Time)
+    }
+
+    async fn write(
+        &self,
+        world: &World,
+        kind: &KindInfo,
+        work: &Work,
+        live: Option<&Value>,
+        findings: Vec<Finding>,
+    ) -> Result<(), ConvergeError> {
+        let Some(entry) = world.entry(work.id.as_ref())? else {
+            self.tracker.converged(&work.id);
+            return Ok(());
+        };
+        if entry.class() == EntryClass::Retained || entry.canonical().is_none() || !world.enforces(work.id.as_ref()) {
+            return Ok(());
+        }
+        let desired = world.writable(&entry).ok_or(ConvergeError::ValuesUnknown)?;
+        let tolerance = world.tolerance(&entry);
+        let latitude = tolerance.latitude(kind);
+        let target = Target { kind, allotted: tolerance.allotted, free: &tolerance.free };
+        let applied = apply::apply(&self.client, &target, &desired, live.cloned()).await?;
+        self.metrics.applies.with_label_values(&["success", action(applied.action)]).inc();
+        self.tracker.converged(&work.id);
+        if work.cause == Cause::Drift && applied.action != Action::Unchanged {
+            let took = work.since.elapsed();
+            self.count_revert(world, &work.id, took);
+            let what = describe(world, &work.id, &desired, live, &latitude, &findings);
+            tracing::warn!(object = %work.id, milliseconds = took.as_millis() as u64, %what, "drift reverted");
+            self.events.drift_reverted(&work.id, kind, &what, took);
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, world: &World, kind: &KindInfo, work: &Work, live: &Value) -> Result<(), ConvergeError> {
+        let uid = rest::metadata(live, "uid");
+        if !world.enforces(work.id.as_ref()) {
+            return Ok(());
+        }
+        if self.recording.load(Ordering::SeqCst) {
+            return Err(ConvergeError::BaselineNotRecorded);
+        }
+        // A prune was counted against the guard as a whole, before it began.
+        if work.cause != Cause::Prune {
+            let limit = self.deletions.limit(world, &work.id);
+            if !self.deletions.take(limit) {
+                return Err(ConvergeError::DeletionGuard(limit));
+            }
+        }
+        let at = (work.id.namespace.as_str(), work.id.name.as_str());
+        apply::delete(&self.client, kind, at, uid, Propagation::Background).await?;
+        self.tracker.converged(&work.id);
+        if work.cause == Cause::Prune {
+            self.metrics.pruned.with_label_values(&[world.enforcement_of(work.id.as_ref())]).inc();
+            tracing::info!(object = %work.id, "pruned: it left Git");
+        } else {
+            let took = work.since.elapsed();
+            self.count_revert(world, &work.id, took);
+            tracing::warn!(object = %work.id, milliseconds = took.as_millis() as u64, "undeclared object removed");
+            self.events.undeclared_removed(&work.id, kind, took);
+        }
+        Ok(())
+    }
+}
+
+fn describe(
+    world: &World,
+    id: &ObjectId,
+    desired: &Value,
+    live: Option<&Value>,
+    latitude: &crate::compare::Latitude<'_>,
+    findings: &[Finding],
+) -> String {
+    let Some(live) = live else { return "it was deleted".into() };
+    if let Some(finding) = findings.first() {
+        let more = findings.len() - 1;
+        return if more == 0 { finding.to_string() } else { format!("{finding}, and {more} more") };
+    }
+    let (live, desired) = (Document::from_value(live), Document::from_value(desired));
+    let patch = if super::world::is_secret(id.as_ref()) {
+        let (live, desired) = (mask_secret(live.root(), &world.mask_key), mask_secret(desired.root(), &world.mask_key));
+        json_patch(live.root(), desired.root(), latitude)
+    } else {
+        json_patch(live.root(), desired.root(), latitude)
+    };
+    patch.to_string()
+}
+
+fn action(action: Action) -> &'static str {
+    match action {
+        Action::Created => "create",
+        Action::Updated => "update",
+        Action::Recreated => "recreate",
+        Action::Unchanged => "none",
+    }
+}
+
+fn error_reason(error: &ConvergeError) -> &'static str {
+    match error {
+        ConvergeError::Apply(ApplyError::DeniedByWebhook { .. }) => "own_webhook",
+        ConvergeError::Apply(ApplyError::Denied { .. }) => "other_webhook",
+        ConvergeError::Apply(ApplyError::Immutable { .. }) => "immutable",
+        ConvergeError::Apply(ApplyError::Invalid { .. }) => "invalid",
+        ConvergeError::Apply(ApplyError::Forbidden(_)) => "forbidden",
+        ConvergeError::Apply(ApplyError::Terminating) | ConvergeError::Terminating => "terminating",
+        ConvergeError::Apply(ApplyError::Conflict) => "conflict",
+        ConvergeError::Apply(ApplyError::Api(_)) => "api",
+        ConvergeError::Snapshot(_) => "snapshot",
+        ConvergeError::UnknownKind(_) => "unknown_kind",
+        ConvergeError::ValuesUnknown => "values_unknown",
+        ConvergeError::BaselineNotRecorded => "recording",
+        ConvergeError::DeletionGuard(_) => "deletion_guard",
+    }
+}
+
+/// How long the leader waits for the webhook before it writes all the same and retries denials.
+pub const SERVED_LIMIT: Duration = Duration::from_secs(5);

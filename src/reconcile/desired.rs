@@ -1,0 +1,165 @@
+//! What all sources together declare, as far as it can be enforced: one owner for every object, each in its source's
+//! scope, each of a kind that the cluster serves.
+//!
+//! Pure. An object that breaks a rule is left out and reported; it never stops the others.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use super::kinds::Kinds;
+use crate::api::{GROUP, Problem};
+use crate::object::{GroupKind, ObjectId};
+use crate::render::{ManifestSummary, Rendered};
+use crate::snapshot::Source;
+
+/// One source's contribution.
+pub struct Contribution<'a> {
+    pub source: &'a Source,
+    pub rendered: &'a Arc<Rendered>,
+}
+
+/// Where a desired object is declared.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    /// Index of the source.
+    pub source: usize,
+    pub file: String,
+    /// Index of the manifest in the file.
+    pub index: usize,
+    pub summary: ManifestSummary,
+    pub stage: Stage,
+}
+
+impl Declaration {
+    /// `apps/web.yaml:7`
+    pub fn position(&self) -> String {
+        format!("{}:{}", self.file, self.summary.line)
+    }
+}
+
+/// Objects of one stage may depend on those of an earlier one: a Namespace is there before what is in it, and a
+/// webhook is registered only when what serves it was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Namespaces,
+    Definitions,
+    Objects,
+    Webhooks,
+}
+
+impl Stage {
+    pub const ALL: [Self; 4] = [Self::Namespaces, Self::Definitions, Self::Objects, Self::Webhooks];
+
+    pub fn of(kind: &GroupKind) -> Self {
+        match (kind.group.as_str(), kind.kind.as_str()) {
+            ("", "Namespace") => Self::Namespaces,
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => Self::Definitions,
+            ("admissionregistration.k8s.io", _) | ("apiregistration.k8s.io", "APIService") => Self::Webhooks,
+            _ => Self::Objects,
+        }
+    }
+}
+
+/// A problem and the source that it belongs to.
+#[derive(Clone, Debug)]
+pub struct SourceProblem {
+    pub source: usize,
+    pub problem: Problem,
+}
+
+#[derive(Debug, Default)]
+pub struct Desired {
+    pub objects: BTreeMap<ObjectId, Declaration>,
+    pub problems: Vec<SourceProblem>,
+    /// Kinds that are declared and not served: a CRD may bring them.
+    pub unknown_kinds: bool,
+}
+
+/// Puts the sources together. `contributions` are in the order of the snapshot's sources.
+pub fn resolve(contributions: &[Contribution<'_>], kinds: &Kinds) -> Desired {
+    let mut desired = Desired::default();
+    for (index, contribution) in contributions.iter().enumerate() {
+        for (file, rendered) in &contribution.rendered.files {
+            for (position, summary) in rendered.manifests.iter().enumerate() {
+                let declaration = Declaration {
+                    source: index,
+                    file: file.clone(),
+                    index: position,
+                    summary: summary.clone(),
+                    stage: Stage::of(&summary.id.kind),
+                };
+                desired.add(contribution, declaration, kinds);
+            }
+        }
+    }
+    desired
+}
+
+impl Desired {
+    fn add(&mut self, contribution: &Contribution<'_>, declaration: Declaration, kinds: &Kinds) {
+        let summary = &declaration.summary;
+        let Some(kind) = kinds.get(&summary.id.kind) else {
+            self.unknown_kinds = true;
+            let message = format!(
+                "the cluster serves no kind {} in {}; its CustomResourceDefinition must be in the cluster first",
+                summary.id.kind.kind, summary.api_version
+            );
+            return self.report(contribution, &declaration, None, "UnknownKind", message);
+        };
+        let namespace = match (kind.info.namespaced, summary.id.namespace.as_str()) {
+            (true, "") => "default",
+            (true, namespace) => namespace,
+            (false, _) => "",
+        };
+        let id = ObjectId { namespace: namespace.into(), ..summary.id.clone() };
+        if !kind.info.namespaced && !summary.id.namespace.is_empty() {
+            let message = format!("{} is cluster-scoped and can have no namespace", summary.id.kind);
+            return self.report(contribution, &declaration, Some(&id), "InvalidManifest", message);
+        }
+        if !contribution.source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name) {
+            let message = format!(
+                "it lies outside the scope of Enforcement \"{}\"; declare it in another source or widen the scope",
+                contribution.source.name
+            );
+            return self.report(contribution, &declaration, Some(&id), "OutOfScope", message);
+        }
+        if id.kind.group == GROUP && contribution.source.scope.namespaces.is_some() {
+            let message = "Enforcements may be declared only by a source whose scope names their kind".to_owned();
+            return self.report(contribution, &declaration, Some(&id), "OutOfScope", message);
+        }
+        match self.objects.entry(id.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(declaration);
+            }
+            Entry::Occupied(first) => {
+                let message = format!(
+                    "it is declared twice: also at {}; the first one counts until one of them is removed",
+                    first.get().position()
+                );
+                self.report(contribution, &declaration, Some(&id), "Conflict", message);
+            }
+        }
+    }
+
+    fn report(
+        &mut self,
+        contribution: &Contribution<'_>,
+        declaration: &Declaration,
+        id: Option<&ObjectId>,
+        reason: &str,
+        message: String,
+    ) {
+        let object = id.unwrap_or(&declaration.summary.id).to_string();
+        self.problems.push(SourceProblem {
+            source: declaration.source,
+            problem: Problem {
+                reason: reason.into(),
+                object: Some(object),
+                position: Some(declaration.position()),
+                commit: Some(contribution.rendered.commit.id.clone()),
+                message,
+            },
+        });
+    }
+}

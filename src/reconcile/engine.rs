@@ -1,0 +1,597 @@
+//! The engine: hears of Enforcements, commits, and changes of the cluster's kinds, and runs a round when one of them
+//! asks for it. One task, so that two rounds never overlap; what arrives meanwhile is looked at afterwards.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, CustomResourceExt};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::baseline_record::{BaselineState, Recorder};
+use super::canonicaliser::Canonicaliser;
+use super::converge::Workshop;
+use super::environment::Environment;
+use super::governor::Governor;
+use super::inventory_record;
+use super::kinds::{Kinds, KindsError};
+use super::observed::Observed;
+use super::queue::Queue;
+use super::receiver::Receiver;
+use super::round::{Participant, Round, RoundError, RoundReport};
+use super::settings;
+use super::sources::{Failure, Follower, SourceState, SourceUpdate};
+use super::status::{self, Facts};
+use super::watch::{GATHER, Notice, Watches, is_watched};
+use crate::api::{Action, Enforcement, EnforcementStatus, Problem};
+use crate::object::{GroupKind, ObjectId};
+use crate::snapshot::Source;
+use crate::source::CommitInfo;
+
+/// Where things are on the Pod's volumes.
+pub struct Directories {
+    pub repositories: PathBuf,
+    pub credentials: Option<PathBuf>,
+}
+
+/// One Enforcement and all that is known of it.
+struct Known {
+    enforcement: Enforcement,
+    settings: Result<Source, String>,
+    stop: CancellationToken,
+    state: Option<Arc<SourceState>>,
+    seen: Option<CommitInfo>,
+    /// Why the newest commit is not in force.
+    failure: Option<(&'static str, String)>,
+    broken: Vec<Problem>,
+    since: Instant,
+    baseline: BaselineState,
+    /// Problems of the last round.
+    problems: Vec<Problem>,
+    declared: u32,
+    status: EnforcementStatus,
+    converged_commit: Option<String>,
+}
+
+pub struct Engine {
+    pub workshop: Arc<Workshop>,
+    pub queue: Queue,
+    pub watches: Watches,
+    pub canonicaliser: Canonicaliser,
+    pub governor: Governor,
+    pub receiver: Receiver,
+    pub directories: Directories,
+    pub leader: watch::Receiver<bool>,
+    pub ready: watch::Sender<bool>,
+    known: BTreeMap<String, Known>,
+    kinds: Option<Arc<Kinds>>,
+    stop: CancellationToken,
+    /// What the watches were started for: when it changes, everything is listed anew.
+    watched: Vec<Source>,
+}
+
+/// Pause before a round is repeated that left something undone; it doubles.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Debug, thiserror::Error)]
+enum EngineError {
+    #[error(transparent)]
+    Round(#[from] RoundError),
+    #[error(transparent)]
+    Kinds(#[from] KindsError),
+    #[error(transparent)]
+    Environment(#[from] super::environment::EnvironmentError),
+    #[error(transparent)]
+    Baseline(#[from] super::baseline_record::RecordError),
+    #[error(transparent)]
+    Inventory(#[from] inventory_record::InventoryError),
+}
+
+impl Engine {
+    #[expect(clippy::too_many_arguments, reason = "the parts are made by the command and meet only here")]
+    pub fn new(
+        workshop: Arc<Workshop>,
+        queue: Queue,
+        watches: Watches,
+        governor: Governor,
+        receiver: Receiver,
+        directories: Directories,
+        leader: watch::Receiver<bool>,
+        ready: watch::Sender<bool>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            workshop,
+            queue,
+            watches,
+            canonicaliser: Canonicaliser::default(),
+            governor,
+            receiver,
+            directories,
+            leader,
+            ready,
+            known: BTreeMap::new(),
+            kinds: None,
+            stop,
+            watched: Vec::new(),
+        }
+    }
+
+    /// Runs until it is stopped.
+    pub async fn run(mut self, mut notices: mpsc::UnboundedReceiver<Notice>) {
+        let (updates_in, mut updates) = mpsc::channel::<SourceUpdate>(16);
+        let api: Api<Observed> = Api::all_with(self.workshop.client.clone(), &Enforcement::api_resource());
+        let mut enforcements = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut listing: HashMap<String, Value> = HashMap::new();
+        let mut retry = FIRST_RETRY;
+        let mut round_due: Option<tokio::time::Instant> = None;
+        let mut kinds_due = true;
+        let mut status_tick = tokio::time::interval(STATUS_INTERVAL);
+        status_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stop = self.stop.clone();
+        loop {
+            let due = round_due;
+            let soon = tokio::time::Instant::now() + GATHER;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = enforcements.next() => match event {
+                    Some(Ok(Event::Init)) => listing.clear(),
+                    Some(Ok(Event::InitApply(object))) => {
+                        let (name, value) = named(object);
+                        listing.insert(name, value);
+                    }
+                    Some(Ok(Event::InitDone)) => {
+                        let gone: Vec<String> = self.known.keys().filter(|name| !listing.contains_key(*name)).cloned().collect();
+                        for name in gone {
+                            self.forget(&name);
+                        }
+                        for (name, value) in listing.drain() {
+                            self.learn(&name, &value, &updates_in);
+                        }
+                        round_due = Some(soon);
+                    }
+                    Some(Ok(Event::Apply(object))) => {
+                        let (name, value) = named(object);
+                        if self.learn(&name, &value, &updates_in) {
+                            round_due = Some(soon);
+                        }
+                    }
+                    Some(Ok(Event::Delete(object))) => {
+                        self.forget(&named(object).0);
+                        round_due = Some(soon);
+                    }
+                    Some(Err(error)) => tracing::warn!(%error, "the Enforcements cannot be watched"),
+                    None => break,
+                },
+                Some(update) = updates.recv() => {
+                    if self.take(update) {
+                        round_due = Some(tokio::time::Instant::now());
+                    }
+                }
+                Some(notice) = notices.recv() => match notice {
+                    Notice::KindsChanged => {
+                        kinds_due = true;
+                        round_due = Some(soon);
+                    }
+                    Notice::EnvironmentChanged => round_due = Some(soon),
+                },
+                Ok(()) = self.leader.changed() => {
+                    let leads = *self.leader.borrow_and_update();
+                    self.workshop.metrics.leader.set(i64::from(leads));
+                    if leads {
+                        // Whatever differs now was nobody's to put right, or the last leader's.
+                        self.watched.clear();
+                        round_due = Some(tokio::time::Instant::now());
+                    }
+                }
+                () = async { tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)).await }, if due.is_some() => {
+                    round_due = None;
+                    match self.round(&mut kinds_due).await {
+                        Ok(false) => retry = FIRST_RETRY,
+                        Ok(true) => {
+                            round_due = Some(tokio::time::Instant::now() + retry);
+                            retry = (retry * 2).min(LAST_RETRY);
+                        }
+                        Err(error) => {
+                            self.round_failed(&error);
+                            round_due = Some(tokio::time::Instant::now() + retry);
+                            retry = (retry * 2).min(LAST_RETRY);
+                        }
+                    }
+                    self.report().await;
+                }
+                _ = status_tick.tick() => self.report().await,
+            }
+        }
+        for known in self.known.values() {
+            known.stop.cancel();
+        }
+    }
+
+    /// Takes an Enforcement in. True where its spec is new.
+    fn learn(&mut self, name: &str, value: &Value, updates: &mpsc::Sender<SourceUpdate>) -> bool {
+        let enforcement = match settings::read(value) {
+            Ok(enforcement) => enforcement,
+            Err(error) => {
+                tracing::error!(enforcement = name, %error, "not enforced");
+                let message = error.to_string();
+                self.workshop.events.enforcement(name, uid(value), true, "InvalidSpec", message.clone());
+                match self.known.get_mut(name) {
+                    // What was understood before stays in force.
+                    Some(known) => known.failure = Some(("InvalidSpec", message)),
+                    None => tracing::error!(enforcement = name, "it never was valid: nothing is enforced by it"),
+                }
+                return false;
+            }
+        };
+        let settings = settings::source(&enforcement).map_err(|error| error.to_string());
+        if let Some(known) = self.known.get_mut(name)
+            && known.enforcement.spec == enforcement.spec
+        {
+            known.enforcement = enforcement;
+            return false;
+        }
+        let before = self.known.remove(name);
+        let same_source = before.as_ref().is_some_and(|k| k.enforcement.spec.source == enforcement.spec.source);
+        let status = enforcement.status.clone().unwrap_or_default();
+        let known = match before {
+            Some(before) if same_source => Known { enforcement, settings, ..before },
+            before => {
+                if let Some(before) = &before {
+                    before.stop.cancel();
+                }
+                let stop = self.stop.child_token();
+                let follower = Follower {
+                    enforcement: name.to_owned(),
+                    source: enforcement.spec.source.clone(),
+                    directory: self.directories.repositories.join(name),
+                    credentials: self.directories.credentials.clone(),
+                    bell: self.receiver.bell(name),
+                    updates: updates.clone(),
+                };
+                tokio::spawn(follower.run(stop.clone()));
+                Known {
+                    enforcement,
+                    settings,
+                    stop,
+                    state: before.as_ref().and_then(|b| b.state.clone()),
+                    seen: None,
+                    failure: None,
+                    broken: Vec::new(),
+                    since: Instant::now(),
+                    baseline: before.map_or_else(BaselineState::default, |b| b.baseline),
+                    problems: Vec::new(),
+                    declared: 0,
+                    status,
+                    converged_commit: None,
+                }
+            }
+        };
+        if let Err(message) = &known.settings {
+            tracing::error!(enforcement = name, message, "not enforced");
+        }
+        self.known.insert(name.to_owned(), known);
+        true
+    }
+
+    fn forget(&mut self, name: &str) {
+        if let Some(known) = self.known.remove(name) {
+            known.stop.cancel();
+            self.receiver.forget(name);
+            tracing::warn!(enforcement = name, "removed: its objects are released, none is pruned");
+        }
+    }
+
+    /// Takes in what a look at a source brought. True where a round is due.
+    fn take(&mut self, update: SourceUpdate) -> bool {
+        let Some(known) = self.known.get_mut(&update.enforcement) else { return false };
+        let name = update.enforcement.as_str();
+        let news = update.seen.is_some() && update.seen.as_ref().map(|c| &c.id) != known.seen.as_ref().map(|c| &c.id);
+        if news {
+            known.since = update.since;
+        }
+        known.seen = update.seen.or(known.seen.take());
+        let result = match &update.outcome {
+            Ok(_) => "success",
+            Err(Failure::Unreadable(_)) => "unreadable",
+            Err(Failure::Broken(_)) => "broken",
+        };
+        self.workshop.metrics.source_fetches.with_label_values(&[name, result]).inc();
+        match update.outcome {
+            Ok(state) => {
+                known.failure = None;
+                known.broken = Vec::new();
+                let same = known.state.as_ref().is_some_and(|k| k.rendered.commit.id == state.rendered.commit.id);
+                known.state = Some(state);
+                !same
+            }
+            Err(Failure::Unreadable(error)) => {
+                if known.failure.is_none() {
+                    tracing::warn!(enforcement = name, %error, "the source cannot be read; the last good commit stays enforced");
+                }
+                known.failure = Some(("Unreachable", error.to_string()));
+                false
+            }
+            Err(Failure::Broken(problems)) => {
+                if news {
+                    for problem in &problems {
+                        tracing::error!(
+                            enforcement = name,
+                            position = problem.position,
+                            message = problem.message,
+                            "broken commit"
+                        );
+                    }
+                    let message = problems.first().map(|p| p.message.clone()).unwrap_or_default();
+                    let uid = known.enforcement.metadata.uid.clone();
+                    self.workshop.events.enforcement(name, uid, true, "BrokenCommit", message);
+                }
+                known.broken = problems;
+                false
+            }
+        }
+    }
+
+    fn participants(&self) -> Vec<Participant> {
+        self.known
+            .values()
+            .filter_map(|known| {
+                let state = known.state.clone()?;
+                let settings = known.settings.as_ref().ok()?.clone();
+                let commit = &state.rendered.commit;
+                let source = Source {
+                    commit: commit.id.clone(),
+                    subject: commit.subject.clone(),
+                    baseline_recorded: known.baseline.is_recorded(),
+                    reference: if commit.reference.is_empty() {
+                        settings.reference.clone()
+                    } else {
+                        commit.reference.clone()
+                    },
+                    ..settings
+                };
+                Some(Participant { source, state, prune: known.enforcement.spec.prune })
+            })
+            .collect()
+    }
+
+    /// One round. True where something is left to do that time may bring.
+    async fn round(&mut self, kinds_due: &mut bool) -> Result<bool, EngineError> {
+        let waiting_for_git = self.known.values().any(|k| k.state.is_none() && k.settings.is_ok());
+        let mut participants = self.participants();
+        if waiting_for_git && !self.workshop.publisher.world().snapshot.is_empty() {
+            // The snapshot of the process before stays in force until every source was read again.
+            return Ok(true);
+        }
+        if participants.is_empty() && self.known.is_empty() && self.workshop.publisher.world().snapshot.is_empty() {
+            let _ = self.ready.send(true);
+            return Ok(false);
+        }
+        let client = self.workshop.client.clone();
+        let used = self.used_kinds(&participants);
+        let kinds = match (&self.kinds, *kinds_due) {
+            (Some(kinds), false)
+                if used.iter().all(|(kind, version)| {
+                    kinds.info(kind).is_none_or(|info| info.registered && info.version == *version)
+                }) =>
+            {
+                Arc::clone(kinds)
+            }
+            _ => Arc::new(Kinds::read(&client, used.into_iter()).await?),
+        };
+        *kinds_due = false;
+        self.kinds = Some(Arc::clone(&kinds));
+        let leader = *self.leader.borrow();
+        for participant in &mut participants {
+            let Some(known) = self.known.get_mut(&participant.source.name) else { continue };
+            Recorder::new(&self.workshop, &kinds).load(&participant.source.name, &mut known.baseline).await?;
+            participant.source.baseline_recorded = known.baseline.is_recorded();
+        }
+        Recorder::new(&self.workshop, &kinds).publish(&participants, self.known.values().map(|k| &k.baseline)).await?;
+        let environment = Environment::read(&client).await?;
+        // Watched before the round: what exists is then known without asking for each object.
+        if self.watched.is_empty() {
+            self.watch(&participants);
+        }
+        let round = Round {
+            workshop: &self.workshop,
+            queue: &self.queue,
+            canonicaliser: &self.canonicaliser,
+            participants: &participants,
+            kinds,
+            environment,
+            leader,
+        };
+        let mut report = round.run().await?;
+        self.kinds = Some(Arc::clone(&self.workshop.publisher.world().kinds));
+        *kinds_due |= report.kinds_changed && report.retry;
+        self.settle(&participants, &mut report);
+        self.govern();
+        if leader {
+            self.record_baselines(&mut participants).await?;
+            inventory_record::write(&self.workshop, &participants).await?;
+        }
+        self.watch(&participants);
+        let _ = self.ready.send(true);
+        Ok(report.retry || waiting_for_git)
+    }
+
+    fn used_kinds(&self, participants: &[Participant]) -> BTreeMap<GroupKind, String> {
+        let mut used = BTreeMap::new();
+        for known in self.known.values() {
+            used.extend(known.baseline.kinds());
+        }
+        for participant in participants {
+            for file in participant.state.rendered.files.values() {
+                for manifest in &file.manifests {
+                    used.insert(manifest.id.kind.clone(), manifest.version.clone());
+                }
+            }
+        }
+        used
+    }
+
+    fn settle(&mut self, participants: &[Participant], report: &mut RoundReport) {
+        for (index, participant) in participants.iter().enumerate() {
+            let Some(known) = self.known.get_mut(&participant.source.name) else { continue };
+            known.declared = report.declared.get(index).copied().unwrap_or_default();
+            known.problems = report.problems.iter().filter(|p| p.source == index).map(|p| p.problem.clone()).collect();
+            let commit = &participant.source.commit;
+            let previous = known.converged_commit.as_deref();
+            self.workshop.metrics.set_commit(&participant.source.name, previous, commit);
+            if known.problems.is_empty() && previous != Some(commit) {
+                let took = known.since.elapsed();
+                tracing::info!(
+                    enforcement = participant.source.name,
+                    commit = participant.source.short_commit(),
+                    milliseconds = took.as_millis() as u64,
+                    objects = known.declared,
+                    "converged"
+                );
+                self.workshop
+                    .metrics
+                    .convergence_seconds
+                    .with_label_values(&[participant.source.name.as_str()])
+                    .observe(took.as_secs_f64());
+                let note = format!("{} is in force: {} objects", participant.source.short_commit(), known.declared);
+                let uid = known.enforcement.metadata.uid.clone();
+                self.workshop.events.enforcement(&participant.source.name, uid, false, "Converged", note);
+                known.converged_commit = Some(commit.clone());
+            }
+        }
+    }
+
+    /// Registers the webhook for what the published snapshot governs.
+    fn govern(&mut self) {
+        self.governor.desire(&self.workshop.publisher.world());
+    }
+
+    async fn record_baselines(&mut self, participants: &mut [Participant]) -> Result<(), EngineError> {
+        for participant in participants {
+            let Some(known) = self.known.get_mut(&participant.source.name) else { continue };
+            if participant.source.action != Action::Enforce || known.baseline.is_recorded() {
+                continue;
+            }
+            let world = self.workshop.publisher.world();
+            Recorder::new(&self.workshop, &world.kinds)
+                .record(&participant.source.name, &mut known.baseline, &mut self.governor)
+                .await?;
+            participant.source.baseline_recorded = true;
+        }
+        Ok(())
+    }
+
+    /// Watches the kinds of the governed scopes; lists anew where the scopes are others than before.
+    fn watch(&mut self, participants: &[Participant]) {
+        let Some(kinds) = &self.kinds else { return };
+        let scopes: Vec<Source> = participants
+            .iter()
+            .map(|p| Source { commit: String::new(), subject: String::new(), ..p.source.clone() })
+            .collect();
+        let same = scopes.len() == self.watched.len()
+            && scopes.iter().zip(&self.watched).all(|(new, old)| {
+                new.scope == old.scope
+                    && new.action == old.action
+                    && new.baseline_recorded == old.baseline_recorded
+                    && new.undeclared_objects == old.undeclared_objects
+            });
+        if !same {
+            self.watches.restart();
+        }
+        self.watched = scopes;
+        let governed = kinds.iter().filter(|kind| {
+            is_watched(kind)
+                && (kind.info.namespaced
+                    || participants.iter().any(|p| p.source.governs_cluster_kind(&kind.info.group, &kind.info.kind))
+                    || kind.info.kind == "Namespace")
+        });
+        self.watches.watch(governed.cloned());
+    }
+
+    fn round_failed(&mut self, error: &EngineError) {
+        tracing::error!(%error, "this round failed; what was published before stays enforced");
+        self.workshop.metrics.api_errors.with_label_values(&["round"]).inc();
+        let problem = Problem {
+            reason: "RoundFailed".into(),
+            object: None,
+            position: None,
+            commit: None,
+            message: error.to_string(),
+        };
+        for known in self.known.values_mut() {
+            known.problems = vec![problem.clone()];
+        }
+    }
+
+    /// Writes what changed in the status of the Enforcements, and the gauges.
+    async fn report(&mut self) {
+        if !*self.leader.borrow() {
+            return;
+        }
+        let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::now());
+        let world = self.workshop.publisher.world();
+        let drift = self.workshop.tracker.drift();
+        for (name, known) in &mut self.known {
+            let source = world.snapshot.meta().sources.iter().find(|source| source.name == *name).cloned();
+            let drifted = drift.iter().filter(|id| source.as_ref().is_some_and(|s| governs(s, id))).count();
+            let mut problems = known.broken.clone();
+            problems.extend(known.problems.iter().cloned());
+            let facts = Facts {
+                generation: known.enforcement.metadata.generation,
+                source_problem: known
+                    .settings
+                    .as_ref()
+                    .err()
+                    .map(|e| ("InvalidSpec", e.clone()))
+                    .or(known.failure.clone()),
+                seen_commit: known.seen.as_ref().map(|commit| commit.id.clone()),
+                enforcing: self.governor.is_enforcing(),
+                problems,
+                declared: known.declared,
+                baseline: known.baseline.len(),
+                drifted: u32::try_from(drifted).unwrap_or(u32::MAX),
+                reverted: self.workshop.reverted.load(std::sync::atomic::Ordering::Relaxed),
+                last_reverted_at: self.workshop.last_reverted_at(),
+                source,
+            };
+            let status = status::compose(&facts, &known.status, &now);
+            let states = [
+                ("declared", facts.declared),
+                ("baseline", facts.baseline),
+                ("drifted", facts.drifted),
+                ("applied", status.objects.map_or(0, |o| o.applied)),
+                ("failed", status.objects.map_or(0, |o| o.failed)),
+            ];
+            for (state, count) in states {
+                self.workshop.metrics.objects.with_label_values(&[name.as_str(), state]).set(i64::from(count));
+            }
+            if status != known.status {
+                match status::write(&self.workshop.client, name, &status).await {
+                    Ok(()) => known.status = status,
+                    Err(error) => tracing::debug!(enforcement = name, %error, "the status was not taken"),
+                }
+            }
+        }
+    }
+}
+
+fn governs(source: &Source, id: &ObjectId) -> bool {
+    source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name)
+}
+
+fn named(object: Observed) -> (String, Value) {
+    let name = kube::ResourceExt::name_any(&object);
+    (name, object.into_json())
+}
+
+fn uid(value: &Value) -> Option<String> {
+    value["metadata"]["uid"].as_str().map(str::to_owned)
+}

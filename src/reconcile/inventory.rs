@@ -1,0 +1,199 @@
+//! The inventory: which objects gitadel created from which commit, so that one that leaves Git can be pruned even by a
+//! Pod that never saw it declared.
+//!
+//! It is a hint and never a proof. A line names the commit and the file that declared the object, and before anything is
+//! deleted on the strength of a line, that commit must be part of the source's history and really declare the object
+//! there. So a forged line deletes nothing, and the guard at admission (which admits only lines that the snapshot
+//! confirms) is a second wall, not the only one.
+//!
+//! Lines live in ConfigMaps in `gitadel-system`, spread over more shards as they grow in number. A line stays in the
+//! shard where it was put, so that growing never rewrites what is there: there is no size at which this ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::api::{MANAGER, SYSTEM_NAMESPACE};
+use crate::object::ObjectId;
+
+/// Label that names the Enforcement of a shard.
+pub const ENFORCEMENT_LABEL: &str = "gitadel.dev/inventory-of";
+/// The key of a shard's data.
+pub const DATA_KEY: &str = "objects";
+/// A shard takes new lines while the inventory has at most this many lines a shard: some 300 KiB.
+const LINES_PER_SHARD: usize = 2000;
+
+/// One object that was applied from Git.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    pub id: ObjectId,
+    /// Full id of the commit from which it was first applied.
+    pub commit: String,
+    /// File in that commit that declares it.
+    pub file: String,
+}
+
+impl Line {
+    /// Reads `group/kind/namespace/name commit file`; `None` for anything else.
+    pub fn parse(line: &str) -> Option<Self> {
+        let (id, rest) = line.split_once(' ')?;
+        let (commit, file) = rest.split_once(' ')?;
+        let mut parts = id.split('/');
+        let (group, kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() || kind.is_empty() || name.is_empty() || commit.is_empty() || file.is_empty() {
+            return None;
+        }
+        Some(Self { id: ObjectId::new(group, kind, namespace, name), commit: commit.into(), file: file.into() })
+    }
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, commit, file } = self;
+        write!(f, "{}/{}/{}/{} {commit} {file}", id.kind.group, id.kind.kind, id.namespace, id.name)
+    }
+}
+
+/// The inventory of one Enforcement: its lines by shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    shards: BTreeMap<String, BTreeSet<Line>>,
+}
+
+impl Inventory {
+    /// Reads what the shards of `enforcement` hold. Lines that cannot be read are dropped: they could prove nothing.
+    pub fn read<'a>(config_maps: impl Iterator<Item = &'a Value>) -> Self {
+        let mut shards = BTreeMap::new();
+        for shard in config_maps {
+            let Some(name) = shard["metadata"]["name"].as_str() else { continue };
+            let lines = shard["data"][DATA_KEY].as_str().unwrap_or_default().lines().filter_map(Line::parse).collect();
+            shards.insert(name.to_owned(), lines);
+        }
+        Self { shards }
+    }
+
+    pub fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.shards.values().flatten()
+    }
+
+    pub fn len(&self) -> usize {
+        self.shards.values().map(BTreeSet::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The inventory with `added` in it and the objects in `gone` taken out, and the names of the shards that changed.
+    pub fn updated(&self, enforcement: &str, added: Vec<Line>, gone: &BTreeSet<ObjectId>) -> (Self, BTreeSet<String>) {
+        let mut next = self.clone();
+        let mut changed = BTreeSet::new();
+        for (name, lines) in &mut next.shards {
+            let before = lines.len();
+            lines.retain(|line| !gone.contains(&line.id));
+            if lines.len() != before {
+                changed.insert(name.clone());
+            }
+        }
+        let known: BTreeSet<ObjectId> = next.lines().map(|line| line.id.clone()).collect();
+        let digits = shard_digits(known.len() + added.len());
+        for line in added {
+            if !known.contains(&line.id) {
+                let name = shard_name(enforcement, &line.id, digits);
+                next.shards.entry(name.clone()).or_default().insert(line);
+                changed.insert(name);
+            }
+        }
+        (next, changed)
+    }
+
+    /// The ConfigMap of one shard, or `None` where it holds nothing and may go.
+    pub fn config_map(&self, enforcement: &str, name: &str) -> Option<Value> {
+        let lines = self.shards.get(name).filter(|lines| !lines.is_empty())?;
+        let text: Vec<String> = lines.iter().map(Line::to_string).collect();
+        Some(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": name,
+                "namespace": SYSTEM_NAMESPACE,
+                "labels": {"app.kubernetes.io/managed-by": MANAGER, ENFORCEMENT_LABEL: enforcement},
+            },
+            "data": {DATA_KEY: text.join("\n")},
+        }))
+    }
+}
+
+/// How many hexadecimal digits of an object's digest choose its shard.
+fn shard_digits(lines: usize) -> usize {
+    let mut digits = 0;
+    let mut capacity = LINES_PER_SHARD;
+    while lines > capacity {
+        digits += 1;
+        capacity = capacity.saturating_mul(16);
+    }
+    digits
+}
+
+fn shard_name(enforcement: &str, id: &ObjectId, digits: usize) -> String {
+    let digest = blake3::hash(id.to_string().as_bytes()).to_hex();
+    format!("gitadel-inventory-{enforcement}-x{}", digest.get(..digits).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str) -> Line {
+        Line {
+            id: ObjectId::new("apps", "Deployment", "shop", name),
+            commit: "1a2b3c".into(),
+            file: "apps/web of mine.yaml".into(),
+        }
+    }
+
+    #[test]
+    fn lines_are_read_as_they_were_written() {
+        for line in [line("web"), Line { id: ObjectId::new("", "Namespace", "", "shop"), ..line("x") }] {
+            assert_eq!(Line::parse(&line.to_string()), Some(line));
+        }
+        for broken in ["", "apps/Deployment/shop/web", "apps/Deployment/shop/web 1a", "a/b/c/d/e 1a f", "//x/ 1a f"] {
+            assert_eq!(Line::parse(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn an_inventory_grows_beyond_any_one_object_without_moving_a_line() {
+        let mut inventory = Inventory::default();
+        let mut count = 0;
+        while count < 40_000 {
+            let added = (count..count + 5000).map(|n| line(&format!("web-{n}"))).collect();
+            let before = inventory.clone();
+            (inventory, _) = inventory.updated("all", added, &BTreeSet::new());
+            for (name, lines) in &before.shards {
+                assert!(inventory.shards[name].is_superset(lines), "{name}");
+            }
+            count += 5000;
+        }
+        assert_eq!(inventory.len(), 40_000);
+        let maps: Vec<Value> = inventory.shards.keys().filter_map(|name| inventory.config_map("all", name)).collect();
+        for map in &maps {
+            assert!(map.to_string().len() < 1_000_000, "a shard must fit into an object");
+        }
+        assert_eq!(Inventory::read(maps.iter()), inventory);
+    }
+
+    #[test]
+    fn what_is_gone_leaves_and_only_its_shard_changes() {
+        let (inventory, changed) = Inventory::default().updated("all", vec![line("a"), line("b")], &BTreeSet::new());
+        assert_eq!(changed.len(), 1);
+        let (inventory, changed) = inventory.updated("all", vec![line("a")], &BTreeSet::from([line("b").id]));
+        assert_eq!(changed.len(), 1);
+        assert_eq!(inventory.lines().collect::<Vec<_>>(), [&line("a")]);
+        let (_, changed) = inventory.updated("all", vec![line("a")], &BTreeSet::new());
+        assert!(changed.is_empty());
+        let (inventory, changed) = inventory.updated("all", vec![], &BTreeSet::from([line("a").id]));
+        let name = changed.first().unwrap();
+        assert_eq!(inventory.config_map("all", name), None);
+    }
+}

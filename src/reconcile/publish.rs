@@ -1,0 +1,158 @@
+//! Publishing: the one place where a snapshot is made and where the world changes.
+//!
+//! An edit names what changes; everything else is copied from the snapshot before, byte for byte. The new world counts
+//! from the moment when the file is in place, and whoever must know that the webhook serves it can wait for that.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use tokio::sync::{Mutex, watch};
+
+use super::kinds::Kinds;
+use super::serving::Serving;
+use super::world::World;
+use crate::compare::{MaskKey, MaskKeyError};
+use crate::object::ObjectId;
+use crate::snapshot::{EntryDraft, Meta, Snapshot, SnapshotError, SnapshotWriter};
+
+/// What changes with the next snapshot.
+#[derive(Default)]
+pub struct Edit {
+    /// Entries that are new or different.
+    pub put: Vec<EntryDraft>,
+    /// Entries that go.
+    pub remove: HashSet<ObjectId>,
+    /// Canonical Secrets with their values, for `World::secrets`.
+    pub secrets: HashMap<ObjectId, Value>,
+    pub kinds: Option<Arc<Kinds>>,
+}
+
+pub struct Publisher {
+    path: PathBuf,
+    world: ArcSwap<World>,
+    generation: watch::Sender<u64>,
+    serving: Serving,
+    /// One edit at a time. Readers of the world never wait for it.
+    turn: Mutex<()>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("the snapshot cannot be written; the last one stays enforced: {0}")]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    MaskKey(#[from] MaskKeyError),
+    #[error("the operating system has no randomness to give: {0}")]
+    Random(getrandom::Error),
+    #[error("the task that writes snapshots died: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Name of the snapshot in `--snapshot-dir`.
+pub const SNAPSHOT_FILE: &str = "snapshot";
+
+impl Publisher {
+    /// Continues with the snapshot that an earlier process left in `directory`, or begins an empty one. An empty one is
+    /// published only with the first edit: until there is something to enforce, the webhook is not ready.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn open(directory: &Path, serving: Serving, cluster: &str, reconciler: &str) -> Result<Self, PublishError> {
+        let path = directory.join(SNAPSHOT_FILE);
+        let snapshot = match Snapshot::open(&path, Some(cluster)) {
+            Ok(snapshot) => snapshot,
+            Err(reason) => {
+                tracing::info!(%reason, "starting without a snapshot");
+                let meta = Meta {
+                    cluster: cluster.to_owned(),
+                    mask_key: MaskKey::random().map_err(PublishError::Random)?.to_hex(),
+                    reconciler_users: [reconciler.to_owned()].into(),
+                    ..Meta::default()
+                };
+                let scratch = directory.join("first");
+                SnapshotWriter::create(&scratch, &meta)?.finish()?;
+                let snapshot = Snapshot::open(&scratch, Some(cluster))?;
+                std::fs::remove_file(&scratch).map_err(|source| SnapshotError::Write { path: scratch, source })?;
+                snapshot
+            }
+        };
+        let world = World::new(Arc::new(snapshot), Arc::default(), Arc::default())?;
+        let (generation, _) = watch::channel(world.snapshot.meta().generation);
+        Ok(Self { path, world: ArcSwap::from_pointee(world), generation, serving, turn: Mutex::new(()) })
+    }
+
+    /// The world as of now.
+    pub fn world(&self) -> Arc<World> {
+        self.world.load_full()
+    }
+
+    /// Changes with every world that is published.
+    pub fn published(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// Publishes an edit. `change` sees the newest meta and may refuse by returning `None` (nothing to do).
+    ///
+    /// # Errors
+    /// The snapshot could not be written: the old world stays.
+    pub async fn publish(
+        &self,
+        change: impl FnOnce(&World, &mut Meta) -> Option<Edit>,
+    ) -> Result<Arc<World>, PublishError> {
+        let _turn = self.turn.lock().await;
+        let old = self.world();
+        let mut meta = old.snapshot.meta().clone();
+        let Some(edit) = change(&old, &mut meta) else { return Ok(old) };
+        meta.generation = old.snapshot.meta().generation + 1;
+        let (path, before) = (self.path.clone(), Arc::clone(&old));
+        let new = tokio::task::spawn_blocking(move || write(&path, &before, meta, edit)).await??;
+        let new = Arc::new(new);
+        self.world.store(Arc::clone(&new));
+        self.generation.send_replace(new.snapshot.meta().generation);
+        Ok(new)
+    }
+
+    /// Waits until the webhook beside this process serves a world, at most `limit`. False where it does not: then its
+    /// denials are retried.
+    pub async fn served(&self, world: &World, limit: Duration) -> bool {
+        self.serving.wait(world.snapshot.meta().generation, limit).await
+    }
+}
+
+fn write(path: &Path, old: &World, meta: Meta, edit: Edit) -> Result<World, PublishError> {
+    let sources: HashMap<&str, usize> =
+        meta.sources.iter().enumerate().map(|(index, source)| (source.name.as_str(), index)).collect();
+    let moved: Vec<Option<usize>> =
+        old.snapshot.meta().sources.iter().map(|source| sources.get(source.name.as_str()).copied()).collect();
+    let cluster = meta.cluster.clone();
+    let mut writer = SnapshotWriter::create(path, &meta)?;
+    let replaced: HashSet<&ObjectId> = edit.put.iter().map(|draft| &draft.id).chain(&edit.remove).collect();
+    let mut secrets: HashMap<ObjectId, Value> = old.secrets.as_ref().clone();
+    for entry in old.snapshot.iter() {
+        let entry = entry?;
+        if replaced.contains(&entry.id().to_owned()) {
+            continue;
+        }
+        match entry.source() {
+            None => writer.keep(&entry, None)?,
+            Some(source) => match moved.get(source).copied().flatten() {
+                Some(source) => writer.keep(&entry, Some(source))?,
+                None => continue,
+            },
+        }
+    }
+    for draft in &edit.put {
+        writer.put(draft)?;
+    }
+    writer.finish()?;
+    for id in &edit.remove {
+        secrets.remove(id);
+    }
+    secrets.extend(edit.secrets);
+    let snapshot = Snapshot::open(path, Some(&cluster))?;
+    World::new(Arc::new(snapshot), edit.kinds.unwrap_or_else(|| Arc::clone(&old.kinds)), Arc::new(secrets))
+}

@@ -1,0 +1,563 @@
+//! One round: from what the sources declare to a published snapshot and a cluster that matches it.
+//!
+//! The steps of a stage are always the same: establish the canonical objects, publish them, and (on the leader) write
+//! what differs. A stage begins when the one before is done, since a dry-run needs the Namespace and the kind. Batches
+//! bound the memory: no more than one batch of whole objects is held at a time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::{StreamExt, stream};
+use serde_json::Value;
+
+use super::canonicalise::{CanonicaliseError, LiveState, Pending, Provenance};
+use super::canonicaliser::{Canonicaliser, Question};
+use super::converge::{SERVED_LIMIT, Workshop};
+use super::desired::{Contribution, Declaration, Desired, SourceProblem, Stage, resolve};
+use super::environment::Environment;
+use super::inputs::Inputs;
+use super::kinds::Kinds;
+use super::publish::{Edit, PublishError};
+use super::queue::{Attempt, Cause, Live, Queue, Work};
+use super::rest;
+use super::sources::SourceState;
+use super::world::{World, is_secret};
+use crate::api::Problem;
+use crate::object::ObjectId;
+use crate::snapshot::{EntryClass, EntryDraft, Source};
+
+/// Objects whose content is held at once.
+const BATCH: usize = 500;
+/// Requests under way at once. More gain nothing: the API server is the limit.
+const PARALLEL: usize = 16;
+
+/// A source that takes part in a round.
+#[derive(Clone)]
+pub struct Participant {
+    pub source: Source,
+    pub state: Arc<SourceState>,
+    pub prune: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct RoundReport {
+    pub problems: Vec<SourceProblem>,
+    /// Objects declared and objects applied, by source.
+    pub declared: Vec<u32>,
+    /// Something was not possible yet and may be soon.
+    pub retry: bool,
+    /// The API server may serve other kinds now.
+    pub kinds_changed: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
+    Environment(#[from] super::environment::EnvironmentError),
+    #[error(transparent)]
+    MutatorActive(#[from] super::environment::MutatorActive),
+    #[error(transparent)]
+    Kinds(#[from] super::kinds::KindsError),
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::SnapshotError),
+}
+
+pub struct Round<'a> {
+    pub workshop: &'a Workshop,
+    pub queue: &'a Queue,
+    pub canonicaliser: &'a Canonicaliser,
+    pub participants: &'a [Participant],
+    pub kinds: Arc<Kinds>,
+    pub environment: Environment,
+    pub leader: bool,
+}
+
+/// What became of one declared object.
+enum Outcome {
+    /// As in the snapshot before, down to the line in the file.
+    Kept,
+    New(Box<Prepared>),
+}
+
+struct Prepared {
+    draft: EntryDraft,
+    /// The canonical Secret with its values.
+    secret: Option<Value>,
+    live: Live,
+    /// The cluster must be written.
+    changed: bool,
+    problem: Option<(CanonicaliseError, bool)>,
+    predicted: bool,
+}
+
+impl Round<'_> {
+    /// # Errors
+    /// What stops the round as a whole. What was published stays.
+    pub async fn run(mut self) -> Result<RoundReport, RoundError> {
+        self.check_mutators()?;
+        self.canonicaliser.enter(&self.environment);
+        self.publish_sources().await?;
+        let mut report = RoundReport::default();
+        let mut desired = self.resolve();
+        for stage in Stage::ALL {
+            let objects: Vec<(ObjectId, Declaration)> = desired
+                .objects
+                .iter()
+                .filter(|(_, declaration)| declaration.stage == stage)
+                .map(|(id, declaration)| (id.clone(), declaration.clone()))
+                .collect();
+            let mut changed = false;
+            for batch in objects.chunks(BATCH) {
+                changed |= self.batch(batch, &mut report).await?;
+            }
+            if stage == Stage::Definitions && (changed || desired.unknown_kinds) {
+                if changed && self.leader {
+                    self.established(&objects).await;
+                }
+                let declared = desired.objects.values().map(|d| (d.summary.id.kind.clone(), d.summary.version.clone()));
+                self.kinds = Arc::new(self.kinds.refreshed(&self.workshop.client, declared).await?);
+                desired = self.resolve();
+                self.publish_sources().await?;
+                report.kinds_changed = true;
+            }
+        }
+        report.declared = vec![0; self.participants.len()];
+        for declaration in desired.objects.values() {
+            if let Some(count) = report.declared.get_mut(declaration.source) {
+                *count += 1;
+            }
+        }
+        report.retry |= desired.unknown_kinds;
+        self.retire(&desired, &mut report).await?;
+        report.problems.append(&mut desired.problems);
+        Ok(report)
+    }
+
+    fn resolve(&self) -> Desired {
+        let contributions: Vec<Contribution<'_>> = self
+            .participants
+            .iter()
+            .map(|participant| Contribution { source: &participant.source, rendered: &participant.state.rendered })
+            .collect();
+        resolve(&contributions, &self.kinds)
+    }
+
+    fn check_mutators(&self) -> Result<(), RoundError> {
+        let world = self.workshop.publisher.world();
+        let desired = self.resolve();
+        self.environment.require_declared_mutators(|id| {
+            let governed = self.participants.iter().any(|p| p.source.governs(id.group, id.kind, id.namespace, id.name));
+            // Where nobody governs mutators, the cluster's own are part of what the server does.
+            !governed
+                || desired.objects.contains_key(&id.to_owned())
+                || matches!(world.entry(id), Ok(Some(_)))
+                || !self.participants.iter().any(|p| p.source.baseline_recorded)
+        })?;
+        Ok(())
+    }
+
+    /// Makes sources and kinds known to the webhook. The objects follow batch by batch.
+    async fn publish_sources(&self) -> Result<(), RoundError> {
+        let kinds = Arc::clone(&self.kinds);
+        let sources: Vec<Source> = self.participants.iter().map(|p| p.source.clone()).collect();
+        let environment = self.environment.digest.clone();
+        self.workshop
+            .publisher
+            .publish(move |_, meta| {
+                meta.sources = sources;
+                meta.kinds = kinds.iter().map(|kind| kind.info.clone()).collect();
+                meta.environment = environment;
+                Some(Edit { kinds: Some(kinds), ..Edit::default() })
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Canonicalises, publishes and applies some objects. True where anything changed.
+    async fn batch(&self, objects: &[(ObjectId, Declaration)], report: &mut RoundReport) -> Result<bool, RoundError> {
+        let positions: HashMap<&ObjectId, &Declaration> = objects.iter().map(|(id, d)| (id, d)).collect();
+        let (changed, refused) = self.attempt(objects, true, &positions, report).await?;
+        if refused.is_empty() {
+            return Ok(changed);
+        }
+        // Each was a prediction that its object did not bear out: the server is asked about these.
+        let again: Vec<_> = refused.iter().filter_map(|id| Some((id.clone(), (*positions.get(id)?).clone()))).collect();
+        self.attempt(&again, false, &positions, report).await?;
+        Ok(true)
+    }
+
+    /// One attempt at some objects; returns whether anything changed, and the predictions that were refused.
+    async fn attempt(
+        &self,
+        objects: &[(ObjectId, Declaration)],
+        may_predict: bool,
+        positions: &HashMap<&ObjectId, &Declaration>,
+        report: &mut RoundReport,
+    ) -> Result<(bool, Vec<ObjectId>), RoundError> {
+        let world = self.workshop.publisher.world();
+        let mut prepared: Vec<Prepared> = Vec::new();
+        {
+            let mut outcomes = stream::iter(objects)
+                .map(|(id, declaration)| self.prepare(&world, id, declaration, may_predict))
+                .buffer_unordered(PARALLEL);
+            while let Some(outcome) = outcomes.next().await {
+                if let Outcome::New(new) = outcome {
+                    prepared.push(*new);
+                }
+            }
+        }
+        if prepared.is_empty() {
+            return Ok((false, Vec::new()));
+        }
+        let mut work = Vec::new();
+        let mut predicted = HashSet::new();
+        let mut edit = Edit::default();
+        for new in prepared {
+            if let Some((error, retry)) = &new.problem
+                && let Some(declaration) = positions.get(&new.draft.id)
+            {
+                report.retry |= *retry;
+                report.problems.push(self.problem(&new.draft.id, declaration, reason(error), error.to_string()));
+            }
+            if new.predicted {
+                predicted.insert(new.draft.id.clone());
+            }
+            if new.changed && new.draft.canonical.is_some() {
+                work.push((new.draft.id.clone(), new.live));
+            }
+            if let Some(secret) = new.secret {
+                edit.secrets.insert(new.draft.id.clone(), secret);
+            }
+            edit.put.push(new.draft);
+        }
+        let published = self.workshop.publisher.publish(|_, _| Some(edit)).await?;
+        if !self.leader || work.is_empty() {
+            return Ok((true, Vec::new()));
+        }
+        let failed = self.apply(&published, work).await;
+        let (refused, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(id, _)| predicted.contains(id));
+        for (id, message) in failed {
+            if let Some(declaration) = positions.get(&id) {
+                report.retry = true;
+                report.problems.push(self.problem(&id, declaration, "NotApplied", message));
+            }
+        }
+        Ok((true, refused.into_iter().map(|(id, _)| id).collect()))
+    }
+
+    /// Writes objects, and returns those that were not taken.
+    async fn apply(&self, world: &World, work: Vec<(ObjectId, Live)>) -> Vec<(ObjectId, String)> {
+        if !self.workshop.publisher.served(world, SERVED_LIMIT).await {
+            tracing::warn!("the webhook does not serve the new snapshot yet; its denials are retried");
+        }
+        let since = Instant::now();
+        stream::iter(work)
+            .filter(|(id, _)| std::future::ready(world.enforces(id.as_ref())))
+            .map(|(id, live)| async {
+                let work = Work { id: id.clone(), live, cause: Cause::Commit, since };
+                (id, self.queue.attempt(work).await)
+            })
+            .buffer_unordered(PARALLEL)
+            .filter_map(async |(id, attempt)| match attempt {
+                Attempt::Done => None,
+                Attempt::Failed(message) => Some((id, message)),
+            })
+            .collect()
+            .await
+    }
+
+    async fn prepare(&self, world: &World, id: &ObjectId, declaration: &Declaration, may_predict: bool) -> Outcome {
+        let participant = &self.participants[declaration.source];
+        let blob = participant.state.rendered.files.get(&declaration.file).map_or("", |file| file.blob.as_str());
+        let inputs = Inputs {
+            digest: declaration.summary.digest.clone(),
+            environment: self.environment.digest.clone(),
+            blob: blob.to_owned(),
+        };
+        let entry = world.entry(id.as_ref()).ok().flatten();
+        let known = entry.as_ref().filter(|entry| {
+            entry.class() == EntryClass::Declared
+                && entry.source() == Some(declaration.source)
+                && entry.version() == declaration.summary.api_version
+                && entry.canonical().is_some()
+                && entry.problem().is_none()
+        });
+        let earlier = known.and_then(|entry| Inputs::parse(entry.inputs()));
+        // A prediction that the webhook refused is asked about, though nothing else changed.
+        let same = may_predict
+            && earlier.as_ref().is_some_and(|e| e.digest == inputs.digest && e.environment == inputs.environment);
+        let values_known = !is_secret(id.as_ref()) || world.secrets.contains_key(id);
+        if same
+            && values_known
+            && earlier.as_ref() == Some(&inputs)
+            && known.and_then(|e| e.file()) == Some(declaration.file.as_str())
+        {
+            self.workshop.metrics.canonicalisations.with_label_values(&["cached"]).inc();
+            return Outcome::Kept;
+        }
+        let mut draft = EntryDraft {
+            id: id.clone(),
+            class: EntryClass::Declared,
+            source: Some(declaration.source),
+            version: declaration.summary.api_version.clone(),
+            canonical: entry.as_ref().and_then(|entry| entry.canonical()).map(|canonical| canonical.to_value()),
+            inputs: inputs.to_string(),
+            file: Some(declaration.file.clone()),
+            lines: None,
+            recreate: declaration.summary.recreate,
+            uid: entry.as_ref().and_then(|entry| entry.uid()).map(str::to_owned),
+            problem: None,
+        };
+        let manifest = match participant.state.manifest(&declaration.file, declaration.index).await {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                return failed(
+                    draft,
+                    CanonicaliseError::InvalidManifest { field: None, message: error.to_string() },
+                    true,
+                );
+            }
+        };
+        draft.lines = Some(manifest.lines);
+        if same && let Some(secret) = self.known_values(world, id, &manifest.value, draft.canonical.as_ref()) {
+            // Only the position in the file changed, or this process does not hold the values yet.
+            self.workshop.metrics.canonicalisations.with_label_values(&["cached"]).inc();
+            return Outcome::New(Box::new(Prepared {
+                draft,
+                secret,
+                live: Live::Unknown,
+                changed: false,
+                problem: None,
+                predicted: false,
+            }));
+        }
+        self.ask(world, draft, declaration, manifest.value, may_predict).await
+    }
+
+    async fn ask(
+        &self,
+        world: &World,
+        mut draft: EntryDraft,
+        declaration: &Declaration,
+        manifest: Value,
+        may_predict: bool,
+    ) -> Outcome {
+        let id = draft.id.clone();
+        let Some(kind) = self.kinds.get(&id.kind) else {
+            return failed(draft, CanonicaliseError::Pending(Pending::KindAbsent), true);
+        };
+        let live = match self.workshop.tracker.exists(&id) {
+            Some(false) => Ok(None),
+            _ => rest::get(&self.workshop.client, &kind.info, &id.namespace, &id.name).await,
+        };
+        let live = match live {
+            Ok(live) => live,
+            Err(refusal) => return failed(draft, CanonicaliseError::Api(refusal), true),
+        };
+        let source = &self.participants[declaration.source].source;
+        let asked = self
+            .canonicaliser
+            .canonicalise(
+                &self.workshop.client,
+                Question {
+                    kind: &kind.info,
+                    id: &id,
+                    manifest: &manifest,
+                    live: live.clone(),
+                    source,
+                    may_predict: may_predict && self.environment.is_predictable(),
+                },
+            )
+            .await;
+        match asked {
+            Ok(canonical) => {
+                self.workshop.metrics.canonicalisations.with_label_values(&[provenance(canonical.provenance)]).inc();
+                draft.uid = live.as_ref().and_then(|live| live["metadata"]["uid"].as_str()).map(str::to_owned);
+                let (masked, secret) = self.canonicaliser.masked(world, &id, canonical.object);
+                draft.canonical = Some(masked);
+                let changed = canonical.live != LiveState::Matches;
+                let live = live.map_or(Live::Absent, |live| Live::Present(Arc::new(live)));
+                let predicted = canonical.provenance == Provenance::Predicted;
+                Outcome::New(Box::new(Prepared { draft, secret, live, changed, problem: None, predicted }))
+            }
+            Err(error) => {
+                self.workshop.metrics.canonicalisations.with_label_values(&["failed"]).inc();
+                let retry = is_temporary(&error);
+                failed(draft, error, retry)
+            }
+        }
+    }
+
+    /// `Some` where nothing has to be asked: with the values of a Secret where it is one.
+    fn known_values(
+        &self,
+        world: &World,
+        id: &ObjectId,
+        manifest: &Value,
+        canonical: Option<&Value>,
+    ) -> Option<Option<Value>> {
+        let canonical = canonical?;
+        if !is_secret(id.as_ref()) {
+            return Some(None);
+        }
+        let kind = self.kinds.info(&id.kind)?;
+        self.canonicaliser.values(world, kind, manifest, canonical).map(Some)
+    }
+
+    /// Waits until the new definitions are established, so that their kinds are served.
+    async fn established(&self, definitions: &[(ObjectId, Declaration)]) {
+        let limit = std::time::Duration::from_secs(10);
+        let waiting = stream::iter(definitions).for_each_concurrent(PARALLEL, |(id, _)| async move {
+            super::definitions::established(&self.workshop.client, &id.name).await;
+        });
+        if tokio::time::timeout(limit, waiting).await.is_err() {
+            tracing::warn!("not every CustomResourceDefinition is established yet");
+        }
+    }
+
+    /// What left Git: pruned, or kept and frozen.
+    async fn retire(&self, desired: &Desired, report: &mut RoundReport) -> Result<(), RoundError> {
+        let world = self.workshop.publisher.world();
+        let mut gone: BTreeMap<usize, Vec<ObjectId>> = BTreeMap::new();
+        for entry in world.snapshot.iter() {
+            let entry = entry?;
+            let id = entry.id().to_owned();
+            if entry.class() != EntryClass::Declared || desired.objects.contains_key(&id) {
+                continue;
+            }
+            if let Some(source) = entry.source() {
+                gone.entry(source).or_default().push(id);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let unknown: HashSet<String> = desired.problems.iter().filter_map(|p| p.problem.object.clone()).collect();
+        let mut edit = Edit::default();
+        let mut prune: Vec<ObjectId> = Vec::new();
+        for (source, ids) in gone {
+            let Some(participant) = self.participants.get(source) else { continue };
+            // An object that is still in Git and cannot be resolved now has not left it.
+            let ids: Vec<ObjectId> = ids.into_iter().filter(|id| !unknown.contains(&id.to_string())).collect();
+            let (keep, go): (Vec<_>, Vec<_>) =
+                ids.into_iter().partition(|id| !participant.prune || !super::retention::may_be_pruned(&world, id));
+            let limit = participant.source.deletion_guard as usize;
+            let held_back = go.len() > limit;
+            if held_back {
+                let message = format!(
+                    "{} objects left Git, more than spec.deletionGuard.maxObjects ({limit}) allows in one go; they are \
+                     kept until the limit is raised or they are declared again",
+                    go.len()
+                );
+                report.problems.push(SourceProblem {
+                    source,
+                    problem: Problem {
+                        reason: "DeletionGuard".into(),
+                        object: None,
+                        position: None,
+                        commit: Some(participant.source.commit.clone()),
+                        message,
+                    },
+                });
+            }
+            let retained = if held_back {
+                keep.into_iter().chain(go).collect()
+            } else {
+                prune.extend(go);
+                keep
+            };
+            for id in retained {
+                edit.put.extend(super::retention::retained(&world, &id)?);
+            }
+        }
+        edit.remove = prune.iter().cloned().collect();
+        let published = self.workshop.publisher.publish(|_, _| Some(edit)).await?;
+        if self.leader && !prune.is_empty() {
+            self.workshop.publisher.served(&published, SERVED_LIMIT).await;
+            self.prune(prune, report).await;
+        }
+        Ok(())
+    }
+
+    /// In the reverse of the order of creation: what is in a Namespace goes before it.
+    async fn prune(&self, ids: Vec<ObjectId>, report: &mut RoundReport) {
+        let mut stages: BTreeMap<Stage, BTreeSet<ObjectId>> = BTreeMap::new();
+        for id in ids {
+            stages.entry(Stage::of(&id.kind)).or_default().insert(id);
+        }
+        for (_, ids) in stages.into_iter().rev() {
+            let since = Instant::now();
+            let mut attempts = stream::iter(ids)
+                .map(|id| self.queue.attempt(Work { id, live: Live::Unknown, cause: Cause::Prune, since }))
+                .buffer_unordered(PARALLEL);
+            while let Some(attempt) = attempts.next().await {
+                report.retry |= matches!(attempt, Attempt::Failed(_));
+            }
+        }
+    }
+
+    fn problem(&self, id: &ObjectId, declaration: &Declaration, reason: &str, message: String) -> SourceProblem {
+        SourceProblem {
+            source: declaration.source,
+            problem: Problem {
+                reason: reason.into(),
+                object: Some(id.to_string()),
+                position: Some(declaration.position()),
+                commit: Some(self.participants[declaration.source].source.commit.clone()),
+                message,
+            },
+        }
+    }
+}
+
+/// An object that cannot be canonicalised keeps its last good state, if it has one.
+fn failed(mut draft: EntryDraft, error: CanonicaliseError, retry: bool) -> Outcome {
+    draft.problem = Some(error.to_string());
+    Outcome::New(Box::new(Prepared {
+        draft,
+        secret: None,
+        live: Live::Unknown,
+        changed: false,
+        problem: Some((error, retry)),
+        predicted: false,
+    }))
+}
+
+fn provenance(provenance: Provenance) -> &'static str {
+    match provenance {
+        Provenance::Asked => "asked",
+        Provenance::Predicted => "predicted",
+    }
+}
+
+/// Whether time alone may solve it.
+fn is_temporary(error: &CanonicaliseError) -> bool {
+    match error {
+        CanonicaliseError::Pending(_)
+        | CanonicaliseError::Conflict
+        | CanonicaliseError::MutatorActive(_)
+        | CanonicaliseError::Denied { .. }
+        | CanonicaliseError::Forbidden(_)
+        | CanonicaliseError::Api(_) => true,
+        CanonicaliseError::NeedsRecreate { .. }
+        | CanonicaliseError::InvalidManifest { .. }
+        | CanonicaliseError::DeclaredButDropped { .. } => false,
+    }
+}
+
+fn reason(error: &CanonicaliseError) -> &'static str {
+    match error {
+        CanonicaliseError::Pending(_) => "Pending",
+        CanonicaliseError::NeedsRecreate { .. } => "NeedsRecreate",
+        CanonicaliseError::InvalidManifest { .. } => "InvalidManifest",
+        CanonicaliseError::DeclaredButDropped { .. } => "DeclaredButDropped",
+        CanonicaliseError::Forbidden(_) => "Forbidden",
+        CanonicaliseError::Denied { .. } => "DeniedByWebhook",
+        CanonicaliseError::Conflict => "Conflict",
+        CanonicaliseError::MutatorActive(_) => "MutatorActive",
+        CanonicaliseError::Api(_) => "ApiError",
+    }
+}

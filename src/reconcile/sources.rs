@@ -1,0 +1,153 @@
+//! Follows the Git sources: fetches when somebody notifies or the interval is over, renders, and hands over what can be
+//! enforced. A source that cannot be read, or a commit that is broken, leaves the last good one in force.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{GitSource, Problem};
+use crate::render::{self, Manifest, RenderError, RenderProblem, Rendered};
+use crate::source::{CommitInfo, Repository, SourceError};
+
+/// A source at a commit that can be enforced.
+pub struct SourceState {
+    pub rendered: Arc<Rendered>,
+    pub repository: Arc<Repository>,
+}
+
+impl SourceState {
+    /// Reads one manifest again.
+    ///
+    /// # Errors
+    /// The repository on the volume is damaged.
+    pub async fn manifest(&self, file: &str, index: usize) -> Result<Manifest, FollowError> {
+        let (repository, rendered) = (Arc::clone(&self.repository), Arc::clone(&self.rendered));
+        let file = file.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let manifest = render::body(&repository, &rendered, &file, index)?;
+            Ok(manifest)
+        })
+        .await?
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error("the task that reads Git died: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// What a look at a source brought.
+pub struct SourceUpdate {
+    pub enforcement: String,
+    pub seen: Option<CommitInfo>,
+    pub outcome: Result<Arc<SourceState>, Failure>,
+    /// When the look began: the push was seen.
+    pub since: Instant,
+}
+
+/// Why the newest commit is not enforced.
+pub enum Failure {
+    /// The source cannot be read.
+    Unreadable(FollowError),
+    /// The commit has problems that nobody but its author can solve.
+    Broken(Vec<Problem>),
+}
+
+pub struct Follower {
+    pub enforcement: String,
+    pub source: GitSource,
+    /// Directory of the repository; one for each source.
+    pub directory: PathBuf,
+    pub credentials: Option<PathBuf>,
+    pub bell: Arc<Notify>,
+    pub updates: mpsc::Sender<SourceUpdate>,
+}
+
+/// First pause after a failed fetch; it doubles up to the source's interval.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Follower {
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let interval = Duration::from_secs(u64::from(self.source.interval_seconds.max(1)));
+        let mut last: Option<Arc<SourceState>> = None;
+        let mut failures = 0_u32;
+        loop {
+            let since = Instant::now();
+            let looked = tokio::select! {
+                () = stop.cancelled() => return,
+                looked = self.look(last.clone()) => looked,
+            };
+            let (seen, outcome) = match looked {
+                Ok((seen, outcome)) => (Some(seen), outcome),
+                Err(error) => (None, Err(Failure::Unreadable(error))),
+            };
+            failures = if outcome.is_ok() { 0 } else { failures.saturating_add(1) };
+            if let Ok(state) = &outcome {
+                last = Some(Arc::clone(state));
+            }
+            let update = SourceUpdate { enforcement: self.enforcement.clone(), seen, outcome, since };
+            if self.updates.send(update).await.is_err() {
+                return;
+            }
+            let pause = match failures {
+                0 => interval,
+                failures => FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures - 1)).min(interval),
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.bell.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        last: Option<Arc<SourceState>>,
+    ) -> Result<(CommitInfo, Result<Arc<SourceState>, Failure>), FollowError> {
+        let (directory, source, credentials) = (self.directory.clone(), self.source.clone(), self.credentials.clone());
+        tokio::task::spawn_blocking(move || look(&directory, &source, credentials.as_deref(), last)).await?
+    }
+}
+
+fn look(
+    directory: &Path,
+    source: &GitSource,
+    credentials: Option<&Path>,
+    last: Option<Arc<SourceState>>,
+) -> Result<(CommitInfo, Result<Arc<SourceState>, Failure>), FollowError> {
+    let repository = match &last {
+        Some(state) => Arc::clone(&state.repository),
+        None => Arc::new(Repository::open_or_init(directory, source, credentials)?),
+    };
+    let commit = repository.fetch()?;
+    if let Some(state) = last.as_ref().filter(|state| state.rendered.commit.id == commit.id) {
+        return Ok((commit, Ok(Arc::clone(state))));
+    }
+    let previous = last.as_ref().map(|state| state.rendered.as_ref());
+    let rendered = render::render(&repository, &commit, &source.path, previous)?;
+    if let Err(problems) = rendered.verdict() {
+        let problems = problems.iter().map(|problem| to_api(problem, &commit)).collect();
+        return Ok((commit, Err(Failure::Broken(problems))));
+    }
+    Ok((commit, Ok(Arc::new(SourceState { rendered: Arc::new(rendered), repository }))))
+}
+
+fn to_api(problem: &RenderProblem, commit: &CommitInfo) -> Problem {
+    Problem {
+        reason: problem.kind.reason().into(),
+        object: problem.object().map(ToString::to_string),
+        position: Some(problem.position()),
+        commit: Some(commit.id.clone()),
+        message: problem.to_string(),
+    }
+}

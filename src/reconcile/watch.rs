@@ -1,0 +1,267 @@
+//! Watches every kind in the governed scopes and turns what it sees into work.
+//!
+//! One watch a kind, over all namespaces; nothing is kept but what `Tracker` holds. An event that shows a declared
+//! object as declared ends here; anything else is put into the queue with the object that the event carried, so that a
+//! revert needs no read before its write.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::assess::{Assessment, assess};
+use super::discovery::ServedKind;
+use super::observed::{Observed, api_resource};
+use super::publish::Publisher;
+use super::queue::{Cause, Live, Queue, Work};
+use super::terminating::Termination;
+use super::tracker::Tracker;
+use crate::document::Document;
+use crate::object::{GroupKind, ObjectId};
+use crate::snapshot::KindInfo;
+use crate::telemetry::ReconcileMetrics;
+
+/// What the engine must hear of, beside drift.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A CustomResourceDefinition or APIService changed: the API server may serve other kinds now.
+    KindsChanged,
+    /// Something on which canonical objects depend changed.
+    EnvironmentChanged,
+}
+
+pub struct Watches {
+    client: Client,
+    observer: Arc<Observer>,
+    running: HashMap<GroupKind, (String, JoinHandle<()>)>,
+    stop: CancellationToken,
+}
+
+/// Turns events into work.
+pub struct Observer {
+    pub publisher: Arc<Publisher>,
+    pub tracker: Arc<Tracker>,
+    pub queue: Queue,
+    pub notices: mpsc::UnboundedSender<Notice>,
+    pub terminating: mpsc::UnboundedSender<Termination>,
+    pub metrics: Arc<ReconcileMetrics>,
+}
+
+impl Watches {
+    pub fn new(client: Client, observer: Arc<Observer>, stop: CancellationToken) -> Self {
+        Self { client, observer, running: HashMap::new(), stop }
+    }
+
+    /// Watches exactly the kinds that `wanted` yields; those that are watched already are left alone.
+    pub fn watch(&mut self, wanted: impl Iterator<Item = ServedKind>) {
+        let mut unwanted: Vec<GroupKind> = self.running.keys().cloned().collect();
+        for kind in wanted {
+            let id = GroupKind::new(&kind.info.group, &kind.info.kind);
+            unwanted.retain(|known| *known != id);
+            if self.running.get(&id).is_some_and(|(version, _)| *version == kind.info.version) {
+                continue;
+            }
+            if let Some((_, old)) = self.running.remove(&id) {
+                old.abort();
+            }
+            let version = kind.info.version.clone();
+            let (client, observer, stop) = (self.client.clone(), Arc::clone(&self.observer), self.stop.clone());
+            let task = tokio::spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = follow(client, kind.info, observer) => {}
+                }
+            });
+            self.running.insert(id, (version, task));
+        }
+        for id in unwanted {
+            if let Some((_, task)) = self.running.remove(&id) {
+                task.abort();
+            }
+            self.observer.tracker.unlisted(&id);
+        }
+    }
+
+    /// Lists everything anew: after the scopes changed, what was of no interest may be drift.
+    pub fn restart(&mut self) {
+        for (_, (_, task)) in self.running.drain() {
+            task.abort();
+        }
+        self.observer.tracker.clear();
+    }
+}
+
+/// Kinds whose objects say nothing about the desired state: machinery, or bound to what is judged elsewhere.
+pub fn is_watched(kind: &ServedKind) -> bool {
+    let machinery = matches!(
+        (kind.info.group.as_str(), kind.info.kind.as_str()),
+        ("" | "events.k8s.io", "Event") | ("coordination.k8s.io", "Lease" | "LeaseCandidate") | ("", "ComponentStatus")
+    );
+    !machinery && kind.verbs.contains("list") && kind.verbs.contains("watch")
+}
+
+async fn follow(client: Client, kind: KindInfo, observer: Arc<Observer>) {
+    let id = GroupKind::new(&kind.group, &kind.kind);
+    let api: Api<Observed> = Api::all_with(client, &api_resource(&kind));
+    let config = watcher::Config::default();
+    let mut events = watcher::watcher(api, config).default_backoff().boxed();
+    let mut seen: std::collections::HashSet<ObjectId> = std::collections::HashSet::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => {
+                observer.tracker.unlisted(&id);
+                seen.clear();
+            }
+            Ok(Event::InitApply(object)) => {
+                seen.insert(object.id(&kind));
+                observer.present(&kind, object, true);
+            }
+            Ok(Event::InitDone) => {
+                observer.tracker.listed(&id);
+                observer.missing(&id, &seen);
+                seen = std::collections::HashSet::new();
+            }
+            Ok(Event::Apply(object)) => observer.present(&kind, object, false),
+            Ok(Event::Delete(object)) => observer.absent(&kind, &object.id(&kind)),
+            Err(error) => {
+                observer.metrics.api_errors.with_label_values(&["watch"]).inc();
+                tracing::debug!(kind = %id, %error, "watch interrupted");
+            }
+        }
+    }
+}
+
+impl Observer {
+    fn present(&self, kind: &KindInfo, object: Observed, initial: bool) {
+        let since = Instant::now();
+        let id = object.id(kind);
+        self.tracker.seen(&id);
+        let value = object.into_value(kind);
+        self.notify(&id, Some(&value), initial);
+        let world = self.publisher.world();
+        let document = Document::from_value(&value);
+        match assess(&world, kind, &id, document.root()) {
+            Ok(Assessment::Converged) => self.tracker.converged(&id),
+            Ok(Assessment::Drifted(findings)) => {
+                self.drifted(&id, "changed", findings.first().map(ToString::to_string));
+                self.work(id, Live::Present(Arc::new(value)), since);
+            }
+            Ok(Assessment::Undeclared) => {
+                self.drifted(&id, "undeclared", None);
+                self.work(id, Live::Present(Arc::new(value)), since);
+            }
+            Ok(Assessment::Terminating) => {
+                self.drifted(&id, "terminating", None);
+            }
+            Ok(Assessment::Free) => self.tracker.converged(&id),
+            Err(error) => tracing::error!(object = %id, %error, "not judged"),
+        }
+    }
+
+    fn absent(&self, kind: &KindInfo, id: &ObjectId) {
+        let since = Instant::now();
+        self.tracker.gone(id);
+        self.notify(id, None, false);
+        if self.is_desired(id) {
+            self.drifted(id, "deleted", None);
+            self.work(id.clone(), Live::Absent, since);
+        } else {
+            self.tracker.converged(id);
+        }
+        tracing::trace!(kind = %kind.kind, object = %id, "gone");
+    }
+
+    /// After a full list: desired objects of this kind that were not in it.
+    fn missing(&self, kind: &GroupKind, seen: &std::collections::HashSet<ObjectId>) {
+        let world = self.publisher.world();
+        for entry in world.snapshot.iter() {
+            let Ok(entry) = entry else { continue };
+            let id = entry.id();
+            if id.group == kind.group && id.kind == kind.kind {
+                let id = id.to_owned();
+                if !seen.contains(&id) && self.is_desired(&id) {
+                    self.tracker.gone(&id);
+                    self.drifted(&id, "deleted", None);
+                    self.work(id, Live::Absent, Instant::now());
+                }
+            }
+        }
+    }
+
+    fn is_desired(&self, id: &ObjectId) -> bool {
+        let world = self.publisher.world();
+        matches!(
+            world.entry(id.as_ref()),
+            Ok(Some(entry)) if entry.class() != crate::snapshot::EntryClass::Retained && entry.canonical().is_some()
+        )
+    }
+
+    fn drifted(&self, id: &ObjectId, cause: &str, what: Option<String>) {
+        if self.tracker.drifted(id) {
+            let world = self.publisher.world();
+            self.metrics.drift_detected.with_label_values(&[world.enforcement_of(id.as_ref()), cause]).inc();
+            tracing::info!(object = %id, cause, what, "differs from Git");
+        }
+    }
+
+    fn work(&self, id: ObjectId, live: Live, since: Instant) {
+        self.queue.push(Work { id, live, cause: Cause::Drift, since });
+    }
+
+    fn notify(&self, id: &ObjectId, value: Option<&Value>, initial: bool) {
+        // A closed channel means that the process is stopping.
+        if id.kind.group.is_empty() && id.kind.kind == "Namespace" {
+            let terminating = value.is_some_and(|v| !v["metadata"]["deletionTimestamp"].is_null());
+            if terminating || !initial {
+                let _ = self.terminating.send((id.name.clone(), terminating));
+            }
+        }
+        if !initial && let Some(notice) = notice(id) {
+            let _ = self.notices.send(notice);
+        }
+    }
+}
+
+/// What a change of an object tells the engine.
+fn notice(id: &ObjectId) -> Option<Notice> {
+    match (id.kind.group.as_str(), id.kind.kind.as_str()) {
+        ("apiextensions.k8s.io", "CustomResourceDefinition") | ("apiregistration.k8s.io", "APIService") => {
+            Some(Notice::KindsChanged)
+        }
+        (
+            "admissionregistration.k8s.io",
+            "MutatingWebhookConfiguration" | "MutatingAdmissionPolicy" | "MutatingAdmissionPolicyBinding",
+        )
+        | ("", "LimitRange")
+        | ("scheduling.k8s.io", "PriorityClass")
+        | ("node.k8s.io", "RuntimeClass")
+        | ("networking.k8s.io", "IngressClass")
+        | ("storage.k8s.io", "StorageClass") => Some(Notice::EnvironmentChanged),
+        _ => None,
+    }
+}
+
+/// How long the engine gathers notices before it looks again.
+pub const GATHER: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_engine_hears_of() {
+        let crd = ObjectId::new("apiextensions.k8s.io", "CustomResourceDefinition", "", "shops.example.com");
+        assert_eq!(notice(&crd), Some(Notice::KindsChanged));
+        let limits = ObjectId::new("", "LimitRange", "shop", "limits");
+        assert_eq!(notice(&limits), Some(Notice::EnvironmentChanged));
+        assert_eq!(notice(&ObjectId::new("", "ConfigMap", "shop", "c")), None);
+    }
+}

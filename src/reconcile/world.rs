@@ -1,0 +1,119 @@
+//! What the reconciler knows at one moment: the published snapshot, the kinds, and the values of Secrets.
+//!
+//! Replaced as a whole, so that a worker that began with one world never mixes it with the next.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::kinds::Kinds;
+use super::publish::PublishError;
+use crate::admission::builtin;
+use crate::api::{Action, Undeclared};
+use crate::compare::{FreeField, Latitude, MaskKey, PathPattern};
+use crate::object::{ObjectId, ObjectRef};
+use crate::snapshot::{Entry, KindInfo, Snapshot, SnapshotError};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct World {
+    pub snapshot: Arc<Snapshot>,
+    pub kinds: Arc<Kinds>,
+    /// Canonical Secrets with their values, which the snapshot does not hold. Never written anywhere.
+    pub secrets: Arc<HashMap<ObjectId, Value>>,
+    pub mask_key: MaskKey,
+}
+
+impl World {
+    /// # Errors
+    /// The snapshot's mask key is unreadable.
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        kinds: Arc<Kinds>,
+        secrets: Arc<HashMap<ObjectId, Value>>,
+    ) -> Result<Self, PublishError> {
+        let mask_key = MaskKey::from_hex(&snapshot.meta().mask_key)?;
+        Ok(Self { snapshot, kinds, secrets, mask_key })
+    }
+
+    /// The desired object of an entry as it can be written: with the values of a Secret.
+    pub fn writable(&self, entry: &Entry<'_>) -> Option<Value> {
+        let id = entry.id();
+        if is_secret(id) {
+            return self.secrets.get(&id.to_owned()).cloned();
+        }
+        entry.canonical().map(|canonical| canonical.to_value())
+    }
+
+    /// The entry of an object, where it is enforced.
+    ///
+    /// # Errors
+    /// A damaged snapshot: nothing may be concluded from it.
+    pub fn entry(&self, id: ObjectRef<'_>) -> Result<Option<Entry<'_>>, SnapshotError> {
+        self.snapshot.get(id)
+    }
+
+    /// What may differ between an object and its desired state without being drift.
+    pub fn tolerance(&self, entry: &Entry<'_>) -> Tolerance {
+        let id = entry.id();
+        let source = entry.source().and_then(|index| self.snapshot.meta().sources.get(index));
+        let free = entry.canonical().map_or_else(Vec::new, |canonical| {
+            builtin::free_for_repair(id.group, id.kind, id.namespace, id.name, canonical, source)
+        });
+        Tolerance {
+            allotted: builtin::allotted(id.group, id.kind),
+            free,
+            undeclared_fields: source.is_some_and(|source| source.undeclared_fields == Undeclared::Allow),
+        }
+    }
+
+    /// The Enforcement that an object belongs to: the one that declares it, else the first that governs its place.
+    pub fn enforcement_of(&self, id: ObjectRef<'_>) -> &str {
+        let sources = &self.snapshot.meta().sources;
+        let declared = self.snapshot.get(id).ok().flatten().and_then(|entry| sources.get(entry.source()?));
+        let governing = || sources.iter().find(|s| s.governs(id.group, id.kind, id.namespace, id.name));
+        declared.or_else(governing).map_or("", |source| source.name.as_str())
+    }
+
+    /// Whether an undeclared object in this place is drift.
+    pub fn removes(&self, id: ObjectRef<'_>) -> bool {
+        let sources = &self.snapshot.meta().sources;
+        let mut governing =
+            sources.iter().filter(|source| source.governs(id.group, id.kind, id.namespace, id.name)).peekable();
+        governing.peek().is_some()
+            && governing.all(|source| source.baseline_recorded && source.undeclared_objects == Undeclared::Deny)
+    }
+
+    /// Whether drift of this object is put right, or only reported.
+    pub fn enforces(&self, id: ObjectRef<'_>) -> bool {
+        let sources = &self.snapshot.meta().sources;
+        sources
+            .iter()
+            .filter(|source| source.governs(id.group, id.kind, id.namespace, id.name))
+            .any(|source| source.action == Action::Enforce)
+    }
+}
+
+pub fn is_secret(id: ObjectRef<'_>) -> bool {
+    id.group.is_empty() && id.kind == "Secret"
+}
+
+/// The owned parts of a [`Latitude`] that holds whoever wrote.
+pub struct Tolerance {
+    pub allotted: &'static [PathPattern],
+    pub free: Vec<FreeField>,
+    pub undeclared_fields: bool,
+}
+
+impl Tolerance {
+    pub fn latitude<'a>(&'a self, kind: &'a KindInfo) -> Latitude<'a> {
+        Latitude {
+            schema: &kind.schema,
+            status_subresource: kind.status_subresource(),
+            allotted: self.allotted,
+            free: &self.free,
+            undeclared_fields: self.undeclared_fields,
+        }
+    }
+}

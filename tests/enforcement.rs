@@ -1,0 +1,84 @@
+//! The whole of gitadel against a real API server: a commit becomes cluster state, direct edits are rejected, drift that
+//! got in anyway is undone.
+
+mod support;
+
+use std::time::Duration;
+
+use support::governed::{Governed, git};
+
+const SHOP: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  namespace: shop
+  labels: {app: web}
+spec:
+  replicas: 2
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+        - name: web
+          image: registry.example/web:1
+          ports: [{containerPort: 8080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+data: {colour: blue}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: password, namespace: shop}
+stringData: {password: correct-horse}
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_becomes_state_and_edits_are_rejected() {
+    let governed = Governed::start(&[("apps/shop.yaml", SHOP)]).await;
+    let said = governed.kubectl(&["-n", "shop", "get", "deploy,svc,cm,secret", "-o", "name"]);
+    assert!(said.stdout.contains("deployment.apps/web"), "{said:?}");
+
+    let rejected: &[&[&str]] = &[
+        &["-n", "shop", "scale", "deployment/web", "--replicas=5"],
+        &["-n", "shop", "set", "image", "deployment/web", "web=registry.example/web:2"],
+        &["-n", "shop", "delete", "deployment/web", "--wait=false"],
+        &["-n", "shop", "create", "configmap", "mine", "--from-literal=a=b"],
+        &["-n", "shop", "label", "deployment/web", "mine=yes"],
+        &["-n", "shop", "annotate", "configmap/settings", "mine=yes"],
+        &["create", "namespace", "mine"],
+        &["delete", "namespace", "shop", "--wait=false"],
+        &["create", "clusterrolebinding", "mine", "--clusterrole=cluster-admin", "--user=me"],
+        &["delete", "clusterrole", "view", "--wait=false"],
+    ];
+    for arguments in rejected {
+        let said = governed.kubectl(arguments);
+        assert!(!said.success && said.stderr.contains("Git"), "{arguments:?}: {said:?}");
+        println!("{}", said.stderr.trim());
+    }
+    let commit = governed.commit("more of it", &[("apps/shop.yaml", &SHOP.replace("replicas: 2", "replicas: 3"))]);
+    governed.notify().await;
+    let took = governed.converged().await;
+    println!("{commit} converged after {took:?}");
+    let replicas = governed.kubectl(&["-n", "shop", "get", "deployment/web", "-o", "jsonpath={.spec.replicas}"]);
+    assert_eq!(replicas.stdout, "3");
+    git(&governed.work_tree, &["log", "--oneline"]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}

@@ -1,0 +1,251 @@
+//! A control plane governed by a real gitadel: a Git repository, and webhook and reconciler as separate processes with
+//! separate identities, as in the Pod.
+
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+// clippy.toml spares test functions only; their helpers fail in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use gitadel::api::Enforcement;
+use gitadel::demo::control_plane::guard::{Guarded, Launch, tail};
+use gitadel::demo::control_plane::{ControlPlane, Options};
+use kube::{Api, Client, CustomResourceExt};
+use serde_json::{Value, json};
+
+use super::{Said, client, kubectl, kubectl_with_input};
+
+pub struct Governed {
+    // Dropped in this order: the children hold the directory of the control plane.
+    webhook: Option<Guarded>,
+    reconciler: Option<Guarded>,
+    pub control_plane: ControlPlane,
+    pub client: Client,
+    pub repository: PathBuf,
+    pub work_tree: PathBuf,
+    admission_port: u16,
+    webhook_probe: u16,
+    pub reconciler_probe: u16,
+    reconciler_kubeconfig: PathBuf,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub const NAME: &str = "all";
+
+impl Governed {
+    /// Starts the control plane and installs gitadel's API, with a repository whose first commit is `files`.
+    pub async fn prepare(files: &[(&str, &str)]) -> Self {
+        let control_plane = ControlPlane::start(Options::default()).await.expect("the control plane");
+        let client = client(&control_plane).await;
+        let directory = control_plane.directory().to_owned();
+        let (repository, work_tree) = (directory.join("repository.git"), directory.join("work"));
+        git(&directory, &["init", "--quiet", "--bare", "--initial-branch=main", "repository.git"]);
+        git(&directory, &["clone", "--quiet", "repository.git", "work"]);
+        git(&work_tree, &["checkout", "--quiet", "-B", "main"]);
+        let governed = Self {
+            webhook: None,
+            reconciler: None,
+            reconciler_kubeconfig: PathBuf::new(),
+            control_plane,
+            client,
+            repository,
+            work_tree,
+            admission_port: free_port(),
+            webhook_probe: free_port(),
+            reconciler_probe: free_port(),
+        };
+        governed.install().await;
+        governed.commit("first commit", files);
+        let token = governed.control_plane.token("gitadel-system", "gitadel").await.expect("a token");
+        let reconciler_kubeconfig = governed.control_plane.kubeconfig_with_token("reconciler", &token).unwrap();
+        Self { reconciler_kubeconfig, ..governed }
+    }
+
+    /// As [`Self::prepare`], then runs gitadel with an Enforcement over the whole cluster and waits until it converged.
+    pub async fn start(files: &[(&str, &str)]) -> Self {
+        let mut governed = Self::prepare(files).await;
+        governed.run();
+        governed.enforce(governed.enforcement()).await;
+        governed.converged().await;
+        governed
+    }
+
+    async fn install(&self) {
+        let definition = serde_json::to_string(&Enforcement::crd()).unwrap();
+        self.apply(&definition);
+        self.apply(
+            &json!({"apiVersion": "v1", "kind": "List", "items": [
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gitadel-system"}},
+                {"apiVersion": "v1", "kind": "ServiceAccount",
+                 "metadata": {"name": "gitadel", "namespace": "gitadel-system"}},
+                {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                 "metadata": {"name": "gitadel"},
+                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+                 "subjects": [{"kind": "ServiceAccount", "name": "gitadel", "namespace": "gitadel-system"}]},
+            ]})
+            .to_string(),
+        );
+        let said =
+            self.kubectl(&["wait", "--for=condition=Established", "crd/enforcements.gitadel.dev", "--timeout=20s"]);
+        assert!(said.success, "{said:?}");
+    }
+
+    fn apply(&self, manifest: &str) {
+        let said = kubectl_with_input(self.control_plane.kubeconfig(), &["apply", "-f", "-"], manifest);
+        assert!(said.success, "{said:?}");
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> Said {
+        kubectl(self.control_plane.kubeconfig(), arguments)
+    }
+
+    /// The Enforcement of the whole cluster apart from `kube-*`.
+    pub fn enforcement(&self) -> Value {
+        json!({
+            "apiVersion": "gitadel.dev/v1alpha1",
+            "kind": "Enforcement",
+            "metadata": {"name": NAME},
+            "spec": {
+                "source": {"url": format!("file://{}", self.repository.display()), "branch": "main", "intervalSeconds": 5},
+                "scope": {"excludedNamespaces": ["kube-*"], "cluster": "All"},
+                "action": "Enforce",
+            },
+        })
+    }
+
+    pub async fn enforce(&self, enforcement: Value) {
+        self.apply(&enforcement.to_string());
+    }
+
+    /// Starts both processes.
+    pub fn run(&mut self) {
+        self.run_webhook();
+        self.run_reconciler();
+    }
+
+    pub fn run_webhook(&mut self) {
+        let run = self.control_plane.directory().join("run");
+        std::fs::create_dir_all(run.join("snapshot")).unwrap();
+        std::fs::create_dir_all(run.join("tls")).unwrap();
+        let launch = Launch::new("gitadel webhook", Path::new(env!("CARGO_BIN_EXE_gitadel")), &self.log("webhook"))
+            .arguments(["webhook".into(), "--snapshot-dir".into(), run.join("snapshot").into_os_string()])
+            .arguments(["--tls-dir".into(), run.join("tls").into_os_string()])
+            .arguments([format!("--listen=127.0.0.1:{}", self.admission_port)])
+            .arguments([format!("--probe-listen=127.0.0.1:{}", self.webhook_probe)])
+            .arguments(["--drain=0"]);
+        self.webhook = Some(Guarded::spawn(&launch, Some(self.control_plane.scratch())).unwrap());
+    }
+
+    pub fn run_reconciler(&mut self) {
+        let run = self.control_plane.directory().join("run");
+        let launch = Launch::new("gitadel reconcile", Path::new(env!("CARGO_BIN_EXE_gitadel")), &self.log("reconcile"))
+            .arguments(["reconcile".into(), "--snapshot-dir".into(), run.join("snapshot").into_os_string()])
+            .arguments(["--tls-dir".into(), run.join("tls").into_os_string()])
+            .arguments(["--repository-dir".into(), run.join("repositories").into_os_string()])
+            .arguments([format!("--webhook-url=https://127.0.0.1:{}/admit", self.admission_port)])
+            .arguments([format!("--serving-url=http://127.0.0.1:{}", self.webhook_probe)])
+            .arguments([format!("--probe-listen=127.0.0.1:{}", self.reconciler_probe)])
+            .environment("KUBECONFIG", self.reconciler_kubeconfig.clone())
+            .environment("RUST_LOG", "info,gitadel=debug");
+        self.reconciler = Some(Guarded::spawn(&launch, Some(self.control_plane.scratch())).unwrap());
+    }
+
+    pub fn stop_reconciler(&mut self) {
+        if let Some(mut reconciler) = self.reconciler.take() {
+            reconciler.kill();
+        }
+    }
+
+    pub fn stop_webhook(&mut self) {
+        if let Some(mut webhook) = self.webhook.take() {
+            webhook.kill();
+        }
+    }
+
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.control_plane.logs().join(format!("gitadel-{name}.log"))
+    }
+
+    /// Writes files, commits and pushes; an empty content removes a file. Returns the commit.
+    pub fn commit(&self, subject: &str, files: &[(&str, &str)]) -> String {
+        for (path, content) in files {
+            let path = self.work_tree.join(path);
+            if content.is_empty() {
+                std::fs::remove_file(&path).unwrap();
+                continue;
+            }
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, content).unwrap();
+        }
+        git(&self.work_tree, &["add", "--all"]);
+        git(&self.work_tree, &["commit", "--quiet", "--allow-empty", "-m", subject]);
+        git(&self.work_tree, &["push", "--quiet", "origin", "HEAD:main"]);
+        git(&self.work_tree, &["rev-parse", "HEAD"])
+    }
+
+    /// Tells the reconciler of a push, as a hook of the repository would.
+    pub async fn notify(&self) {
+        let url = format!("http://127.0.0.1:{}/notify/{NAME}", self.reconciler_probe);
+        let said = Command::new("curl").args(["-sS", "-o", "/dev/null", "-X", "POST", &url]).status().unwrap();
+        assert!(said.success());
+    }
+
+    pub async fn status(&self) -> Value {
+        let api: Api<Enforcement> = Api::all(self.client.clone());
+        let enforcement = api.get_opt(NAME).await.unwrap();
+        enforcement.and_then(|e| e.status).map_or(Value::Null, |status| serde_json::to_value(status).unwrap())
+    }
+
+    /// Waits until the newest commit is in force and the cluster is what it declares.
+    pub async fn converged(&self) -> Duration {
+        let commit = git(&self.work_tree, &["rev-parse", "HEAD"]);
+        self.until("convergence", Duration::from_secs(90), |status| {
+            status["commit"]["id"] == *commit
+                && condition(status, "Converged") == "True"
+                && condition(status, "Enforcing") == "True"
+        })
+        .await
+    }
+
+    pub async fn until(&self, what: &str, limit: Duration, holds: impl Fn(&Value) -> bool) -> Duration {
+        let start = Instant::now();
+        loop {
+            let status = self.status().await;
+            if holds(&status) {
+                return start.elapsed();
+            }
+            if start.elapsed() > limit {
+                panic!(
+                    "waited {limit:?} for {what}; the status is {status:#}\nreconciler:\n{}\nwebhook:\n{}",
+                    tail(&self.log("reconcile"), 60),
+                    tail(&self.log("webhook"), 20)
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+pub fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["status"].as_str()).unwrap_or_default()
+}
+
+/// Runs git and returns what it printed.
+pub fn git(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(directory)
+        .args(["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "protocol.file.allow=always"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
