@@ -23,7 +23,7 @@ mod kinds;
 pub mod lease;
 mod observed;
 pub mod openapi;
-mod predict;
+pub mod predict;
 pub mod probes;
 pub mod publish;
 pub mod queue;
