@@ -10,15 +10,19 @@ mod git_origin;
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use git_http::{Behaviour, GitServer};
+use git_http::{Behaviour, Certificate, GitServer};
 use git_origin::{Origin, source};
 use gitadel::api::GitSource;
 use gitadel::source::{Repository, SourceError};
+
+/// Set for the process that [`passwords_go_over_https_to_their_server_only`] starts.
+const SECURE: &str = "GITADEL_TEST_GIT_SERVERS";
 
 const ACCOUNT: Option<(&str, &str)> = Some(("alice", "s3cret"));
 
@@ -65,6 +69,54 @@ fn passwords_are_not_sent_in_the_clear() {
     let error = origin.open(&source(&in_url, None)).fetch().unwrap_err();
     assert!(!error.to_string().contains("s3cret"), "{error}");
     assert_eq!(*server.authorizations.lock().unwrap(), Vec::<String>::new());
+}
+
+/// Which certificates a process trusts is decided by its environment, so that the client is a process of its own.
+#[test]
+fn passwords_go_over_https_to_their_server_only() {
+    if let Ok(urls) = std::env::var(SECURE) {
+        let (server, redirect) = urls.split_once(' ').unwrap();
+        return follow_over_https(server, redirect);
+    }
+    let origin = Origin::new();
+    origin.push("web.yaml", "a: 1\n");
+    let certificate = Certificate::new();
+    let repositories = || Behaviour::Repositories { root: origin.scratch().to_owned(), account: ACCOUNT };
+    let server = GitServer::start_secure(repositories(), &certificate);
+    let thief = GitServer::start_secure(repositories(), &certificate);
+    let redirect = GitServer::start_secure(Behaviour::Redirect { to: thief.url.clone() }, &certificate);
+    let trusted = origin.scratch().join("trusted.pem");
+    fs::write(&trusted, &certificate.pem).unwrap();
+    let client = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "passwords_go_over_https_to_their_server_only", "--nocapture"])
+        .env(SECURE, format!("{} {}", server.url, redirect.url))
+        .env("SSL_CERT_FILE", &trusted)
+        .output()
+        .unwrap();
+    assert!(client.status.success(), "{}", String::from_utf8_lossy(&client.stderr));
+    assert!(!server.authorizations.lock().unwrap().is_empty(), "the client did not ask");
+    assert_eq!(*thief.authorizations.lock().unwrap(), Vec::<String>::new());
+
+    // Without that trust, nothing is sent at all.
+    let untrusted = origin.open(&source(&format!("{}/shop.git", server.url), None)).fetch().unwrap_err();
+    assert!(matches!(untrusted, SourceError::Fetch { .. }), "{untrusted}");
+}
+
+fn follow_over_https(server: &str, redirect: &str) {
+    let here = Origin::new();
+    let repository = |server: &str| here.open(&with_credentials(&format!("{server}/shop.git")));
+    here.write_credentials("shop", "alice", "wr0ng");
+    let shop = repository(server);
+    let error = shop.fetch().unwrap_err();
+    assert!(matches!(error, SourceError::Authentication { .. }), "{error}");
+    assert!(error.to_string().contains("renew") && !error.to_string().contains("wr0ng"), "{error}");
+    // The same value notices that the password was changed.
+    here.write_credentials("shop", "alice", "s3cret\n");
+    let commit = shop.fetch().unwrap();
+    assert_eq!(shop.read_at(&commit.id, "web.yaml").unwrap().as_deref(), Some(&b"a: 1\n"[..]));
+    let error = repository(redirect).fetch().unwrap_err();
+    assert!(matches!(error, SourceError::Authentication { .. }), "{error}");
+    assert!(error.to_string().contains("another server"), "{error}");
 }
 
 #[test]

@@ -11,9 +11,6 @@ mod location;
 mod repository;
 mod tree;
 
-#[cfg(test)]
-mod tests;
-
 pub use error::SourceError;
 pub use repository::{CommitInfo, Repository};
 pub use tree::{Listing, MAX_FILE_BYTES, ManifestFile, SkipReason, SkippedFile};

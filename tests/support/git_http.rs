@@ -17,15 +17,19 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use rustls_pki_types::PrivateKeyDer;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
 
 #[derive(Clone)]
 pub enum Behaviour {
     /// Serves the repositories in a directory, to anybody or to one account.
     Repositories { root: PathBuf, account: Option<(&'static str, &'static str)> },
+    /// Sends everybody to the same path of another server.
+    Redirect { to: String },
     /// Answers everything with 200 and a page.
     Garbage,
 }
@@ -39,30 +43,80 @@ pub struct GitServer {
     _runtime: Runtime,
 }
 
+/// A certificate for `localhost` that nobody trusts who is not told to.
+pub struct Certificate {
+    pub pem: String,
+    acceptor: TlsAcceptor,
+}
+
+impl Certificate {
+    pub fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        Self { pem: made.cert.pem(), acceptor: TlsAcceptor::from(Arc::new(config)) }
+    }
+}
+
 impl GitServer {
     pub fn start(behaviour: Behaviour) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let authorizations = Arc::default();
-        runtime.spawn(accept(listener, behaviour, Arc::clone(&authorizations)));
-        Self { url, authorizations, _runtime: runtime }
+        Self::listen(behaviour, None)
+    }
+
+    pub fn start_secure(behaviour: Behaviour, certificate: &Certificate) -> Self {
+        Self::listen(behaviour, Some(certificate.acceptor.clone()))
     }
 
     pub fn repositories(root: &Path, account: Option<(&'static str, &'static str)>) -> Self {
         Self::start(Behaviour::Repositories { root: root.to_owned(), account })
     }
+
+    fn listen(behaviour: Behaviour, tls: Option<TlsAcceptor>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = if tls.is_some() { format!("https://localhost:{port}") } else { format!("http://127.0.0.1:{port}") };
+        let authorizations = Arc::default();
+        runtime.spawn(accept(listener, tls, behaviour, Arc::clone(&authorizations)));
+        Self { url, authorizations, _runtime: runtime }
+    }
 }
 
-async fn accept(listener: TcpListener, behaviour: Behaviour, authorizations: Arc<Mutex<Vec<String>>>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    behaviour: Behaviour,
+    authorizations: Arc<Mutex<Vec<String>>>,
+) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (behaviour, authorizations) = (behaviour.clone(), Arc::clone(&authorizations));
-        let service = service_fn(move |request| {
-            let (behaviour, authorizations) = (behaviour.clone(), Arc::clone(&authorizations));
-            async move { Ok::<_, Infallible>(answer(request, &behaviour, &authorizations).await) }
+        let (tls, behaviour, authorizations) = (tls.clone(), behaviour.clone(), Arc::clone(&authorizations));
+        tokio::spawn(async move {
+            match tls {
+                None => serve(stream, &behaviour, &authorizations).await,
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => serve(stream, &behaviour, &authorizations).await,
+                    // A client that does not trust the certificate.
+                    Err(_) => {}
+                },
+            }
         });
-        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    behaviour: &Behaviour,
+    authorizations: &Mutex<Vec<String>>,
+) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request, behaviour, authorizations).await) });
+    // A client that breaks off is the test's own wish.
+    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
 async fn answer(
@@ -74,6 +128,10 @@ async fn answer(
     authorizations.lock().unwrap().extend(given.clone());
     let response = Response::builder();
     let response = match behaviour {
+        Behaviour::Redirect { to } => response
+            .status(StatusCode::FOUND)
+            .header("location", format!("{to}{}", request.uri().path_and_query().unwrap()))
+            .body(Full::default()),
         Behaviour::Garbage => response.header("content-type", "text/html").body(Full::from("<h1>Sign in</h1>")),
         Behaviour::Repositories { root, account } => {
             let wanted =

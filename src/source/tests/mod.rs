@@ -1,1 +1,0 @@
-//! Sources against real repositories made with the `git` program.
