@@ -66,7 +66,7 @@ pub enum ProblemKind {
     #[error("items of a List must be a list of objects")]
     ListItems,
     #[error("{id} is declared in {other} too; remove one")]
-    DuplicateObject { id: ObjectId, other: String },
+    DuplicateObject { id: Box<ObjectId>, other: String },
     #[error("{0}")]
     Skipped(String),
 }

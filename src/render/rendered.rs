@@ -26,6 +26,8 @@ pub struct Rendered {
 #[derive(Debug, PartialEq, Eq)]
 pub struct RenderedFile {
     pub blob: String,
+    /// Bytes of the file.
+    pub size: u64,
     pub manifests: Vec<ManifestSummary>,
     pub problems: Vec<FileProblem>,
 }
@@ -58,7 +60,11 @@ pub fn render(
     path: &str,
     previous: Option<&Rendered>,
 ) -> Result<Rendered, RenderError> {
-    let listing = repository.tree(commit, path)?;
+    let known = |file: &str, blob: &str| {
+        let known = previous?.files.get(file)?;
+        (known.blob == blob).then_some(known.size)
+    };
+    let listing = repository.tree_since(commit, path, &known)?;
     let mut files = BTreeMap::new();
     let mut changed = Vec::new();
     for file in listing.files {
@@ -84,7 +90,7 @@ pub fn render(
     });
     problems.extend(find_duplicates(declarations).into_iter().map(|duplicate| {
         let other = format!("{}:{}", duplicate.first.file, duplicate.first.line);
-        let kind = ProblemKind::DuplicateObject { id: duplicate.second.id.to_owned(), other };
+        let kind = ProblemKind::DuplicateObject { id: Box::new(duplicate.second.id.to_owned()), other };
         problem(duplicate.second.file, Some(duplicate.second.line), kind)
     }));
     problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
@@ -121,5 +127,5 @@ fn parse(repository: &Repository, file: &ManifestFile) -> Result<(String, Arc<Re
     let content = repository.read(&file.blob)?;
     let (manifests, problems) = manifests(&file.path, &content);
     let manifests = manifests.into_iter().map(|(summary, _)| summary).collect();
-    Ok((file.path.clone(), Arc::new(RenderedFile { blob: file.blob.clone(), manifests, problems })))
+    Ok((file.path.clone(), Arc::new(RenderedFile { blob: file.blob.clone(), size: file.size, manifests, problems })))
 }

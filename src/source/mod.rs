@@ -13,4 +13,4 @@ mod tree;
 
 pub use error::SourceError;
 pub use repository::{CommitInfo, Repository};
-pub use tree::{Listing, MAX_FILE_BYTES, ManifestFile, SkipReason, SkippedFile};
+pub use tree::{Known, Listing, MAX_FILE_BYTES, ManifestFile, SkipReason, SkippedFile};

@@ -86,6 +86,12 @@ impl Repository {
     /// Lists the manifests below `path` of a commit: `.yaml`, `.yml` and `.json` files at any depth, but none whose
     /// name, or whose directory's name, begins with a dot.
     pub fn tree(&self, commit: &CommitInfo, path: &str) -> Result<Listing, SourceError> {
+        self.tree_since(commit, path, &|_, _| None)
+    }
+
+    /// Like [`Self::tree`], for a caller who can tell the size of a blob that it met at the same path before: looking
+    /// up the sizes of all files is most of the work.
+    pub fn tree_since(&self, commit: &CommitInfo, path: &str, known: Known<'_>) -> Result<Listing, SourceError> {
         let repository = self.store.local();
         let root = repository
             .find_commit(self.store.parse_id(&commit.id)?)
@@ -93,7 +99,7 @@ impl Repository {
             .map_err(|error| self.store.damaged(&error))?
             .detach();
         let start = components(path).join("/");
-        let walk = Walk { store: &self.store, repository: &repository, root };
+        let walk = Walk { store: &self.store, repository: &repository, root, known };
         let top = if start.is_empty() {
             root
         } else {
@@ -132,10 +138,14 @@ fn tool_of(name: &str) -> Option<SkipReason> {
     }
 }
 
+/// From a path and the hexadecimal id of a blob to its size, if it was met before.
+pub type Known<'a> = &'a dyn Fn(&str, &str) -> Option<u64>;
+
 struct Walk<'a> {
     store: &'a Store,
     repository: &'a gix::Repository,
     root: gix::ObjectId,
+    known: Known<'a>,
 }
 
 impl Walk<'_> {
@@ -194,11 +204,15 @@ impl Walk<'_> {
     }
 
     fn take(&self, listing: &mut Listing, path: String, blob: gix::ObjectId) -> Result<(), SourceError> {
-        let size = self.repository.find_header(blob).map_err(|error| self.store.damaged(&error))?.size();
+        let hex = blob.to_string();
+        let size = match (self.known)(&path, &hex) {
+            Some(size) => size,
+            None => self.repository.find_header(blob).map_err(|error| self.store.damaged(&error))?.size(),
+        };
         if size > MAX_FILE_BYTES {
             listing.skipped.push(SkippedFile { path, reason: SkipReason::TooLarge { size } });
         } else {
-            listing.files.push(ManifestFile { path, blob: blob.to_string(), size });
+            listing.files.push(ManifestFile { path, blob: hex, size });
         }
         Ok(())
     }
