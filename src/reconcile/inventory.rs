@@ -13,13 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::admission::own::{INVENTORY_KEY, INVENTORY_PREFIX, InventoryLine};
 use crate::api::{MANAGER, SYSTEM_NAMESPACE};
 use crate::object::ObjectId;
 
 /// Label that names the Enforcement of a shard.
 pub const ENFORCEMENT_LABEL: &str = "gitadel.dev/inventory-of";
-/// The key of a shard's data.
-pub const DATA_KEY: &str = "objects";
 /// A shard takes new lines while the inventory has at most this many lines a shard: some 300 KiB.
 const LINES_PER_SHARD: usize = 2000;
 
@@ -34,23 +33,16 @@ pub struct Line {
 }
 
 impl Line {
-    /// Reads `group/kind/namespace/name commit file`; `None` for anything else.
-    pub fn parse(line: &str) -> Option<Self> {
-        let (id, rest) = line.split_once(' ')?;
-        let (commit, file) = rest.split_once(' ')?;
-        let mut parts = id.split('/');
-        let (group, kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || kind.is_empty() || name.is_empty() || commit.is_empty() || file.is_empty() {
-            return None;
-        }
-        Some(Self { id: ObjectId::new(group, kind, namespace, name), commit: commit.into(), file: file.into() })
+    /// `None` for text that is no line of an inventory.
+    fn parse(line: &str) -> Option<Self> {
+        let line = InventoryLine::parse(line).filter(|line| !line.file.is_empty())?;
+        Some(Self { id: line.id.to_owned(), commit: line.commit.into(), file: line.file.into() })
     }
 }
 
 impl std::fmt::Display for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, commit, file } = self;
-        write!(f, "{}/{}/{}/{} {commit} {file}", id.kind.group, id.kind.kind, id.namespace, id.name)
+        InventoryLine { id: self.id.as_ref(), commit: &self.commit, file: &self.file }.fmt(f)
     }
 }
 
@@ -66,7 +58,8 @@ impl Inventory {
         let mut shards = BTreeMap::new();
         for shard in config_maps {
             let Some(name) = shard["metadata"]["name"].as_str() else { continue };
-            let lines = shard["data"][DATA_KEY].as_str().unwrap_or_default().lines().filter_map(Line::parse).collect();
+            let lines =
+                shard["data"][INVENTORY_KEY].as_str().unwrap_or_default().lines().filter_map(Line::parse).collect();
             shards.insert(name.to_owned(), lines);
         }
         Self { shards }
@@ -74,14 +67,6 @@ impl Inventory {
 
     pub fn lines(&self) -> impl Iterator<Item = &Line> {
         self.shards.values().flatten()
-    }
-
-    pub fn len(&self) -> usize {
-        self.shards.values().map(BTreeSet::len).sum()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The inventory with `added` in it and the objects in `gone` taken out, and the names of the shards that changed.
@@ -119,7 +104,7 @@ impl Inventory {
                 "namespace": SYSTEM_NAMESPACE,
                 "labels": {"app.kubernetes.io/managed-by": MANAGER, ENFORCEMENT_LABEL: enforcement},
             },
-            "data": {DATA_KEY: text.join("\n")},
+            "data": {INVENTORY_KEY: text.join("\n")},
         }))
     }
 }
@@ -137,7 +122,7 @@ fn shard_digits(lines: usize) -> usize {
 
 fn shard_name(enforcement: &str, id: &ObjectId, digits: usize) -> String {
     let digest = blake3::hash(id.to_string().as_bytes()).to_hex();
-    format!("gitadel-inventory-{enforcement}-x{}", digest.get(..digits).unwrap_or_default())
+    format!("{INVENTORY_PREFIX}{enforcement}-x{}", digest.get(..digits).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -157,7 +142,7 @@ mod tests {
         for line in [line("web"), Line { id: ObjectId::new("", "Namespace", "", "shop"), ..line("x") }] {
             assert_eq!(Line::parse(&line.to_string()), Some(line));
         }
-        for broken in ["", "apps/Deployment/shop/web", "apps/Deployment/shop/web 1a", "a/b/c/d/e 1a f", "//x/ 1a f"] {
+        for broken in ["", "apps/Deployment/shop/web", "apps/Deployment/shop/web 1a", "apps/Deployment/shop/web 1a "] {
             assert_eq!(Line::parse(broken), None, "{broken}");
         }
     }
@@ -175,7 +160,7 @@ mod tests {
             }
             count += 5000;
         }
-        assert_eq!(inventory.len(), 40_000);
+        assert_eq!(inventory.lines().count(), 40_000);
         let maps: Vec<Value> = inventory.shards.keys().filter_map(|name| inventory.config_map("all", name)).collect();
         for map in &maps {
             assert!(map.to_string().len() < 1_000_000, "a shard must fit into an object");

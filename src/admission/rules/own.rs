@@ -68,11 +68,8 @@ fn inventory(context: &Context<'_>) -> Judgement {
     {
         return refused("it holds nothing but its list of objects".to_owned());
     }
-    let before = match lines(request.old) {
-        Ok(lines) => lines,
-        // A damaged list may be replaced by a good one; nothing in it is believed.
-        Err(_) => HashMap::new(),
-    };
+    // A damaged list may be replaced by a good one; nothing in it is believed.
+    let before = lines(request.old).unwrap_or_default();
     let after = match lines(request.object) {
         Ok(lines) => lines,
         Err(line) => return refused(format!("\"{line}\" is no line of it")),
