@@ -145,8 +145,8 @@ fn a_silent_server_does_not_hold_up_the_caller() {
     assert!(matches!(error, SourceError::Timeout { .. }), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
     // A server that recovers is followed again at the next fetch; one that does not is not asked without end.
-    let mut errors = (0..6).map(|_| repository.fetch().unwrap_err());
-    assert!(matches!(errors.next(), Some(SourceError::Timeout { .. })));
+    let errors: Vec<_> = (0..6).map(|_| repository.fetch().unwrap_err()).collect();
+    assert!(matches!(errors.first(), Some(SourceError::Timeout { .. })));
     assert!(matches!(errors.last(), Some(SourceError::Hanging { .. })));
 }
 

@@ -323,7 +323,7 @@ fn history_proves_what_was_declared() {
     assert_eq!(tip.id, other);
     assert!(!repository.is_ancestor(&second, &tip.id).unwrap(), "histories without a common commit");
     assert!(repository.is_in_history(&first, &tip).unwrap());
-    assert_eq!(repository.remembered().unwrap(), [second.clone()]);
+    assert_eq!(repository.remembered().unwrap(), [second.as_str()]);
     repository.forget(&second).unwrap();
     repository.forget(&second).unwrap();
     assert!(!repository.is_in_history(&first, &tip).unwrap());

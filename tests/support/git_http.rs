@@ -99,11 +99,12 @@ async fn accept(
         tokio::spawn(async move {
             match tls {
                 None => serve(stream, &behaviour, &authorizations).await,
-                Some(tls) => match tls.accept(stream).await {
-                    Ok(stream) => serve(stream, &behaviour, &authorizations).await,
-                    // A client that does not trust the certificate.
-                    Err(_) => {}
-                },
+                // A client that does not trust the certificate goes away.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, &behaviour, &authorizations).await;
+                    }
+                }
             }
         });
     }
