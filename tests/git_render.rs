@@ -41,6 +41,8 @@ fn a_commit_is_rendered_and_its_bodies_are_found_again() {
     let body = render::body(&repository, &rendered, "apps/a.yaml", 1).unwrap();
     assert_eq!(body.value["data"]["key"], "two");
     assert!(matches!(&body.lines.children, Lines::Map(fields) if fields["data"].line == 14), "{:?}", body.lines);
+    let all = render::bodies(&repository, &rendered, "apps/a.yaml").unwrap();
+    assert_eq!((all.len(), &all[1]), (2, &body));
     assert!(render::body(&repository, &rendered, "apps/a.yaml", 2).is_err());
     assert!(render::body(&repository, &rendered, "ci.yaml", 0).is_err());
 }

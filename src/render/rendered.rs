@@ -99,11 +99,20 @@ pub fn render(
 
 /// A declared object in full, parsed again from the file.
 pub fn body(repository: &Repository, rendered: &Rendered, file: &str, index: usize) -> Result<Manifest, RenderError> {
-    let missing = || RenderError::NoManifest { file: file.to_owned(), index, commit: rendered.commit.short() };
-    let known = rendered.files.get(file).ok_or_else(missing)?;
-    let content = repository.read(&known.blob)?;
-    let (manifests, _) = manifests(file, &content);
-    manifests.into_iter().nth(index).map(|(_, manifest)| manifest).ok_or_else(missing)
+    let missing = || no_manifest(rendered, file, index);
+    bodies(repository, rendered, file)?.into_iter().nth(index).ok_or_else(missing)
+}
+
+/// All declared objects of a file, in the order of its summaries. A file is parsed as a whole in any case: who needs
+/// several of its objects asks once.
+pub fn bodies(repository: &Repository, rendered: &Rendered, file: &str) -> Result<Vec<Manifest>, RenderError> {
+    let known = rendered.files.get(file).ok_or_else(|| no_manifest(rendered, file, 0))?;
+    let (manifests, _) = manifests(file, &repository.read(&known.blob)?);
+    Ok(manifests.into_iter().map(|(_, manifest)| manifest).collect())
+}
+
+fn no_manifest(rendered: &Rendered, file: &str, index: usize) -> RenderError {
+    RenderError::NoManifest { file: file.to_owned(), index, commit: rendered.commit.short() }
 }
 
 fn parse_all(repository: &Repository, files: &[ManifestFile]) -> Result<Vec<(String, Arc<RenderedFile>)>, RenderError> {
