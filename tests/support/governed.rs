@@ -28,7 +28,7 @@ pub struct Governed {
     pub repository: PathBuf,
     pub work_tree: PathBuf,
     admission_port: u16,
-    webhook_probe: u16,
+    pub webhook_probe: u16,
     pub reconciler_probe: u16,
     reconciler_kubeconfig: PathBuf,
 }
