@@ -216,9 +216,10 @@ async fn told_of(governed: &Governed) {
     assert!(metrics.sum("gitadel_drift_detected_total", &["cause=\"undeclared\""]) >= 6.0);
     assert!(metrics.sum("gitadel_webhook_configuration_restored_total", &[]) >= 1.0);
 
-    let status = governed.status().await;
-    assert!(status["drift"]["reverted"].as_f64().is_some_and(|count| count >= expected), "{status:#}");
-    assert_eq!(status["drift"]["objects"], 0, "{status:#}");
+    let counted = |status: &Value| {
+        status["drift"]["reverted"].as_f64().is_some_and(|count| count >= expected) && status["drift"]["objects"] == 0
+    };
+    governed.until("the drift to be counted in the status", Duration::from_secs(30), counted).await;
 
     let events = governed.kubectl(&["get", "events", "--all-namespaces", "-o", "json"]);
     let events: Value = serde_json::from_str(&events.stdout).unwrap();

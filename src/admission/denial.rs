@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::context::Context;
 use super::request::Request;
-use crate::compare::{Fault, Finding, Segment};
+use crate::compare::Finding;
 use crate::object::ObjectRef;
 use crate::snapshot::{Entry, EntryClass, Source};
 
@@ -36,7 +36,7 @@ pub fn differs(context: &Context<'_>, entry: Entry<'_>, findings: &[Finding]) ->
     let single = findings.len() == 1;
     for (position, finding) in findings.iter().take(LISTED).enumerate() {
         let separator = if position == 0 { "" } else { ", " };
-        _ = write!(text, "{separator}{}", Masked(finding));
+        _ = write!(text, "{separator}{finding}");
         if !single && let (Some(file), Some(line)) = (entry.file(), entry.line(&finding.path)) {
             _ = write!(text, " ({file}:{line})");
         }
@@ -195,22 +195,6 @@ struct Place<'a>(&'a Finding);
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.path.0.is_empty() { f.write_str("the object") } else { self.0.path.fmt(f) }
-    }
-}
-
-/// A finding without the hashes that stand for the values of a Secret: they tell nobody anything.
-struct Masked<'a>(&'a Finding);
-
-impl fmt::Display for Masked<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let finding = self.0;
-        let hidden = [&finding.wanted, &finding.given].into_iter().flatten().any(|v| v.to_string().contains("masked:"));
-        let below_data =
-            matches!(finding.path.0.first(), Some(Segment::Field(field)) if field == "data" || field == "stringData");
-        if hidden && below_data && matches!(finding.fault, Fault::Changed) {
-            return write!(f, "{} must be the value that Git declares", Place(finding));
-        }
-        finding.fmt(f)
     }
 }
 

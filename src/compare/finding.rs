@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::mask::is_masked;
 use super::path::Path;
 
 /// One place where an object is not, or would not be, as it has to be.
@@ -38,6 +39,10 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.0.is_empty() { &"the object" as &dyn fmt::Display } else { &self.path };
         match (self.fault, &self.wanted, &self.given) {
+            // The hashes that stand for the values of a Secret tell nobody anything.
+            (Fault::Changed, Some(wanted), given) if is_masked(wanted) || given.as_ref().is_some_and(is_masked) => {
+                write!(f, "{path} must be the value that Git declares")
+            }
             (Fault::Changed, Some(wanted), Some(given)) => {
                 write!(f, "{path} must be {}, not {}", Short(wanted), Short(given))
             }
@@ -139,6 +144,27 @@ mod tests {
                 Some(json!({"minimum": 2, "maximum": 10})),
                 Some(json!(50)),
                 "spec.replicas must be between 2 and 10, not 50".to_owned(),
+            ),
+            (
+                vec![field("data"), field("password")],
+                Fault::Changed,
+                Some(json!(format!("masked:{}", "a".repeat(64)))),
+                Some(json!("YQ==")),
+                "data.password must be the value that Git declares".to_owned(),
+            ),
+            (
+                vec![field("data")],
+                Fault::Changed,
+                Some(json!({"password": format!("masked:{}", "a".repeat(64))})),
+                None,
+                "data must be the value that Git declares".to_owned(),
+            ),
+            (
+                vec![field("data"), field("text")],
+                Fault::Changed,
+                Some(json!("masked:ball")),
+                None,
+                "data.text must be \"masked:ball\", but is missing".to_owned(),
             ),
             (
                 vec![field("data")],

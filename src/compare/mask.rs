@@ -95,6 +95,18 @@ impl<'a> Identity<'a> {
     }
 }
 
+/// Whether a value is, or holds, a hash that stands for a value of a Secret.
+pub fn is_masked(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text
+            .strip_prefix("masked:")
+            .is_some_and(|hash| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())),
+        Value::Array(items) => items.iter().any(is_masked),
+        Value::Object(members) => members.values().any(is_masked),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -19,6 +19,7 @@ use super::publish::Publisher;
 use super::queue::{Attempt, Cause, Live, Work};
 use super::rest::{self, Propagation, Target};
 use super::tracker::Tracker;
+use super::webhook_configuration::is_canary;
 use super::world::World;
 use crate::compare::{Finding, json_patch, mask_secret};
 use crate::document::Document;
@@ -168,7 +169,8 @@ impl Workshop {
             return Err(ConvergeError::BaselineNotRecorded);
         }
         // A prune was counted against the guard as a whole, before it began.
-        if work.cause != Cause::Prune {
+        let counted = work.cause != Cause::Prune && !is_canary(&work.id);
+        if counted {
             let limit = self.deletions.limit(world, &work.id);
             if !self.deletions.take(limit) {
                 return Err(ConvergeError::DeletionGuard(limit));
@@ -180,7 +182,7 @@ impl Workshop {
         if work.cause == Cause::Prune {
             self.metrics.pruned.with_label_values(&[world.enforcement_of(work.id.as_ref())]).inc();
             tracing::info!(object = %work.id, "pruned: it left Git");
-        } else {
+        } else if counted {
             let took = work.since.elapsed();
             self.count_revert(world, &work.id, took);
             tracing::warn!(object = %work.id, milliseconds = took.as_millis() as u64, "undeclared object removed");

@@ -24,6 +24,7 @@ use super::publish::Publisher;
 use super::queue::{Cause, Live, Queue, Work};
 use super::terminating::Termination;
 use super::tracker::Tracker;
+use super::webhook_configuration::is_canary;
 use crate::document::Document;
 use crate::object::{GroupKind, ObjectId};
 use crate::snapshot::KindInfo;
@@ -155,7 +156,9 @@ impl Observer {
                 self.work(id, Live::Present(Arc::new(value)), since);
             }
             Ok(Assessment::Undeclared) => {
-                self.drifted(&id, "undeclared", None);
+                if !is_canary(&id) {
+                    self.drifted(&id, "undeclared", None);
+                }
                 self.work(id, Live::Present(Arc::new(value)), since);
             }
             Ok(Assessment::Terminating) => {

@@ -14,9 +14,16 @@ use kube::{Api, Client};
 
 use super::generate::ENTRY_DOMAIN;
 use crate::api::MANAGER;
+use crate::object::ObjectId;
 
 /// Name of the ConfigMap. Left behind by a process that died in between, it is undeclared and is removed as such.
 pub const CANARY_NAME: &str = "gitadel-canary";
+
+/// Whether an object is a canary. One that got through is gitadel's own doing, and no drift to speak of.
+pub fn is_canary(id: &ObjectId) -> bool {
+    id.kind.group.is_empty() && id.kind.kind == "ConfigMap" && id.name == CANARY_NAME
+}
+
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where an undeclared object must be rejected.

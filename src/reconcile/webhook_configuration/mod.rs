@@ -11,7 +11,7 @@ pub mod scope;
 #[cfg(test)]
 mod testing;
 
-pub use canary::{Canary, CanaryError, prove_enforcing};
+pub use canary::{Canary, CanaryError, is_canary, prove_enforcing};
 pub use generate::{ClientTarget, Desired, generate, is_in_force};
 pub use guard::{Cause, Guard, GuardEvent};
 
