@@ -23,11 +23,11 @@ use super::publish::{Edit, PublishError};
 use super::round::Participant;
 use super::watch::is_watched;
 use super::webhook_configuration::CanaryError;
-use crate::admission::classify_object;
 use crate::admission::own::baseline_digest;
+use crate::admission::{ObjectClass, classify_object};
 use crate::api::SYSTEM_NAMESPACE;
 use crate::document::Document;
-use crate::object::GroupKind;
+use crate::object::{GroupKind, ObjectId};
 use crate::snapshot::{EntryClass, Source};
 
 #[derive(Debug, thiserror::Error)]
@@ -278,7 +278,7 @@ impl<'a> Recorder<'a> {
                     continue;
                 }
                 let class = classify_object(&world.snapshot, &kind.info, Document::from_value(&value).root())?;
-                if provisional || class.is_recordable() {
+                if provisional || class.is_recordable() || is_installation(&class, &id) {
                     baseline.add(id, &value, &kind.info);
                 }
             }
@@ -289,6 +289,12 @@ impl<'a> Recorder<'a> {
     fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.workshop.client.clone(), SYSTEM_NAMESPACE)
     }
+}
+
+/// gitadel's own Namespace and definitions: frozen and put back like anything that was there. Its records are not among
+/// them, since they are written later.
+fn is_installation(class: &ObjectClass, id: &ObjectId) -> bool {
+    *class == ObjectClass::Own && matches!(id.kind.kind.as_str(), "Namespace" | "CustomResourceDefinition")
 }
 
 async fn create(api: &Api<Secret>, secret: &Secret) -> Result<(), kube::Error> {

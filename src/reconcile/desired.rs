@@ -16,7 +16,8 @@ use crate::snapshot::Source;
 /// One source's contribution.
 pub struct Contribution<'a> {
     pub source: &'a Source,
-    pub rendered: &'a Arc<Rendered>,
+    /// `None` where Git was not read yet.
+    pub rendered: Option<&'a Arc<Rendered>>,
 }
 
 /// Where a desired object is declared.
@@ -80,7 +81,7 @@ pub struct Desired {
 pub fn resolve(contributions: &[Contribution<'_>], kinds: &Kinds) -> Desired {
     let mut desired = Desired::default();
     for (index, contribution) in contributions.iter().enumerate() {
-        for (file, rendered) in &contribution.rendered.files {
+        for (file, rendered) in contribution.rendered.iter().flat_map(|rendered| &rendered.files) {
             for (position, summary) in rendered.manifests.iter().enumerate() {
                 let declaration = Declaration {
                     source: index,
@@ -157,7 +158,7 @@ impl Desired {
                 reason: reason.into(),
                 object: Some(object),
                 position: Some(declaration.position()),
-                commit: Some(contribution.rendered.commit.id.clone()),
+                commit: contribution.rendered.map(|rendered| rendered.commit.id.clone()),
                 message,
             },
         });

@@ -29,7 +29,8 @@ use super::settings;
 use super::sources::{Failure, Follower, SourceState, SourceUpdate};
 use super::status::{self, Facts};
 use super::watch::{GATHER, Notice, Watches, is_watched};
-use crate::api::{Action, Enforcement, EnforcementStatus, Problem};
+use crate::api::{Action, Enforcement, EnforcementStatus, GROUP, Problem};
+use crate::document::Document;
 use crate::object::{GroupKind, ObjectId};
 use crate::snapshot::Source;
 use crate::source::CommitInfo;
@@ -43,7 +44,10 @@ pub struct Directories {
 /// One Enforcement and all that is known of it.
 struct Known {
     enforcement: Enforcement,
-    settings: Result<Source, String>,
+    /// The last spec that could be understood.
+    settings: Source,
+    /// Why the newest spec is not in force.
+    spec_problem: Option<String>,
     stop: CancellationToken,
     state: Option<Arc<SourceState>>,
     seen: Option<CommitInfo>,
@@ -59,6 +63,23 @@ struct Known {
     converged_commit: Option<String>,
 }
 
+/// An Enforcement that enforces nothing, because its spec cannot be understood.
+struct Invalid {
+    problem: String,
+    generation: Option<i64>,
+    status: EnforcementStatus,
+}
+
+impl Invalid {
+    fn new(value: &Value, problem: String) -> Self {
+        Self {
+            problem,
+            generation: value["metadata"]["generation"].as_i64(),
+            status: serde_json::from_value(value["status"].clone()).unwrap_or_default(),
+        }
+    }
+}
+
 pub struct Engine {
     pub workshop: Arc<Workshop>,
     pub queue: Queue,
@@ -70,6 +91,8 @@ pub struct Engine {
     pub leader: watch::Receiver<bool>,
     pub ready: watch::Sender<bool>,
     known: BTreeMap<String, Known>,
+    /// Enforcements that never could be understood.
+    invalid: BTreeMap<String, Invalid>,
     kinds: Option<Arc<Kinds>>,
     stop: CancellationToken,
     /// What the watches were started for: when it changes, everything is listed anew.
@@ -119,6 +142,7 @@ impl Engine {
             leader,
             ready,
             known: BTreeMap::new(),
+            invalid: BTreeMap::new(),
             kinds: None,
             stop,
             watched: Vec::new(),
@@ -218,24 +242,32 @@ impl Engine {
 
     /// Takes an Enforcement in. True where its spec is new.
     fn learn(&mut self, name: &str, value: &Value, updates: &mpsc::Sender<SourceUpdate>) -> bool {
-        let enforcement = match settings::read(value) {
-            Ok(enforcement) => enforcement,
+        if !self.is_as_declared(name, Some(value)) {
+            tracing::warn!(enforcement = name, "its spec is not the declared one and does not count; it is put back");
+            return false;
+        }
+        let understood = settings::read(value).and_then(|enforcement| {
+            let settings = settings::source(&enforcement)?;
+            Ok((enforcement, settings))
+        });
+        let (enforcement, settings) = match understood {
+            Ok(understood) => understood,
             Err(error) => {
-                tracing::error!(enforcement = name, %error, "not enforced");
-                let message = error.to_string();
-                self.workshop.events.enforcement(name, uid(value), true, "InvalidSpec", message.clone());
+                tracing::error!(enforcement = name, %error, "not in force");
+                self.workshop.events.enforcement(name, uid(value), true, "InvalidSpec", error.to_string());
                 match self.known.get_mut(name) {
                     // What was understood before stays in force.
-                    Some(known) => known.failure = Some(("InvalidSpec", message)),
-                    None => tracing::error!(enforcement = name, "it never was valid: nothing is enforced by it"),
+                    Some(known) => known.spec_problem = Some(error.to_string()),
+                    None => _ = self.invalid.insert(name.to_owned(), Invalid::new(value, error.to_string())),
                 }
                 return false;
             }
         };
-        let settings = settings::source(&enforcement).map_err(|error| error.to_string());
+        self.invalid.remove(name);
         if let Some(known) = self.known.get_mut(name)
             && known.enforcement.spec == enforcement.spec
         {
+            known.spec_problem = None;
             known.enforcement = enforcement;
             return false;
         }
@@ -243,7 +275,7 @@ impl Engine {
         let same_source = before.as_ref().is_some_and(|k| k.enforcement.spec.source == enforcement.spec.source);
         let status = enforcement.status.clone().unwrap_or_default();
         let known = match before {
-            Some(before) if same_source => Known { enforcement, settings, ..before },
+            Some(before) if same_source => Known { enforcement, settings, spec_problem: None, ..before },
             before => {
                 if let Some(before) = &before {
                     before.stop.cancel();
@@ -261,6 +293,7 @@ impl Engine {
                 Known {
                     enforcement,
                     settings,
+                    spec_problem: None,
                     stop,
                     state: before.as_ref().and_then(|b| b.state.clone()),
                     seen: None,
@@ -275,14 +308,33 @@ impl Engine {
                 }
             }
         };
-        if let Err(message) = &known.settings {
-            tracing::error!(enforcement = name, message, "not enforced");
-        }
         self.known.insert(name.to_owned(), known);
         true
     }
 
+    /// Whether an Enforcement is what Git declares, or what the baseline recorded. One that was edited or deleted by a way
+    /// round admission is drift like any other object: it must not switch off what would undo it.
+    fn is_as_declared(&self, name: &str, live: Option<&Value>) -> bool {
+        let world = self.workshop.publisher.world();
+        let id = ObjectId::new(GROUP, "Enforcement", "", name);
+        let desired = world.entry(id.as_ref()).ok().flatten();
+        let Some(canonical) = desired.and_then(|entry| entry.canonical()) else { return true };
+        if !world.enforces(id.as_ref()) {
+            return true;
+        }
+        let live = live.map(|live| Document::from_value(&live["spec"]));
+        match (live, canonical.get("spec")) {
+            (Some(live), Some(spec)) => live.root() == spec,
+            _ => false,
+        }
+    }
+
     fn forget(&mut self, name: &str) {
+        if !self.is_as_declared(name, None) {
+            tracing::warn!(enforcement = name, "deleted by a way round admission: it stays in force and is made again");
+            return;
+        }
+        self.invalid.remove(name);
         if let Some(known) = self.known.remove(name) {
             known.stop.cancel();
             self.receiver.forget(name);
@@ -341,36 +393,36 @@ impl Engine {
     }
 
     fn participants(&self) -> Vec<Participant> {
+        let world = self.workshop.publisher.world();
         self.known
             .values()
             .filter_map(|known| {
-                let state = known.state.clone()?;
-                let settings = known.settings.as_ref().ok()?.clone();
-                let commit = &state.rendered.commit;
-                let source = Source {
-                    commit: commit.id.clone(),
-                    subject: commit.subject.clone(),
-                    baseline_recorded: known.baseline.is_recorded(),
-                    reference: if commit.reference.is_empty() {
-                        settings.reference.clone()
-                    } else {
-                        commit.reference.clone()
-                    },
-                    ..settings
+                let settings = known.settings.clone();
+                let baseline_recorded = known.baseline.is_recorded();
+                let source = match &known.state {
+                    Some(state) => {
+                        let commit = &state.rendered.commit;
+                        let named = !commit.reference.is_empty();
+                        let reference = if named { commit.reference.clone() } else { settings.reference.clone() };
+                        let (commit, subject) = (commit.id.clone(), commit.subject.clone());
+                        Source { commit, subject, reference, baseline_recorded, ..settings }
+                    }
+                    // Not read since this process began: what the snapshot holds of it stays in force.
+                    None => {
+                        let earlier = world.snapshot.meta().sources.iter().find(|s| s.name == settings.name)?;
+                        let (commit, subject) = (earlier.commit.clone(), earlier.subject.clone());
+                        let reference = earlier.reference.clone();
+                        Source { commit, subject, reference, baseline_recorded, ..settings }
+                    }
                 };
-                Some(Participant { source, state, prune: known.enforcement.spec.prune })
+                Some(Participant { source, state: known.state.clone(), prune: known.enforcement.spec.prune })
             })
             .collect()
     }
 
     /// One round. True where something is left to do that time may bring.
     async fn round(&mut self, kinds_due: &mut bool) -> Result<bool, EngineError> {
-        let waiting_for_git = self.known.values().any(|k| k.state.is_none() && k.settings.is_ok());
         let mut participants = self.participants();
-        if waiting_for_git && !self.workshop.publisher.world().snapshot.is_empty() {
-            // The snapshot of the process before stays in force until every source was read again.
-            return Ok(true);
-        }
         if participants.is_empty() && self.known.is_empty() && self.workshop.publisher.world().snapshot.is_empty() {
             let _ = self.ready.send(true);
             return Ok(false);
@@ -421,7 +473,7 @@ impl Engine {
         }
         self.watch(&participants);
         let _ = self.ready.send(true);
-        Ok(report.retry || waiting_for_git)
+        Ok(report.retry)
     }
 
     fn used_kinds(&self, participants: &[Participant]) -> BTreeMap<GroupKind, String> {
@@ -430,7 +482,7 @@ impl Engine {
             used.extend(known.baseline.kinds());
         }
         for participant in participants {
-            for file in participant.state.rendered.files.values() {
+            for file in participant.state.iter().flat_map(|state| state.rendered.files.values()) {
                 for manifest in &file.manifests {
                     used.insert(manifest.id.kind.clone(), manifest.version.clone());
                 }
@@ -539,6 +591,17 @@ impl Engine {
         let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::now());
         let world = self.workshop.publisher.world();
         let drift = self.workshop.tracker.drift();
+        for (name, invalid) in &mut self.invalid {
+            let facts = Facts {
+                generation: invalid.generation,
+                source_problem: Some(("InvalidSpec", invalid.problem.clone())),
+                ..Facts::default()
+            };
+            let status = status::compose(&facts, &invalid.status, &now);
+            if status != invalid.status && status::write(&self.workshop.client, name, &status).await.is_ok() {
+                invalid.status = status;
+            }
+        }
         for (name, known) in &mut self.known {
             let source = world.snapshot.meta().sources.iter().find(|source| source.name == *name).cloned();
             let drifted = drift.iter().filter(|id| source.as_ref().is_some_and(|s| governs(s, id))).count();
@@ -547,10 +610,9 @@ impl Engine {
             let facts = Facts {
                 generation: known.enforcement.metadata.generation,
                 source_problem: known
-                    .settings
+                    .spec_problem
                     .as_ref()
-                    .err()
-                    .map(|e| ("InvalidSpec", e.clone()))
+                    .map(|problem| ("InvalidSpec", problem.clone()))
                     .or(known.failure.clone()),
                 seen_commit: known.seen.as_ref().map(|commit| commit.id.clone()),
                 enforcing: self.governor.is_enforcing(),

@@ -36,7 +36,8 @@ const PARALLEL: usize = 16;
 #[derive(Clone)]
 pub struct Participant {
     pub source: Source,
-    pub state: Arc<SourceState>,
+    /// `None` where Git was not read since this process began: then its entries stay as they are.
+    pub state: Option<Arc<SourceState>>,
     pub prune: bool,
 }
 
@@ -63,6 +64,8 @@ pub enum RoundError {
     Kinds(#[from] super::kinds::KindsError),
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::SnapshotError),
+    #[error("what defaults depend on (mutators, limit ranges, classes) changed meanwhile; the round begins anew")]
+    EnvironmentChanged,
 }
 
 pub struct Round<'a> {
@@ -91,6 +94,7 @@ struct Prepared {
     changed: bool,
     problem: Option<(CanonicaliseError, bool)>,
     predicted: bool,
+    asked: bool,
 }
 
 impl Round<'_> {
@@ -140,7 +144,10 @@ impl Round<'_> {
         let contributions: Vec<Contribution<'_>> = self
             .participants
             .iter()
-            .map(|participant| Contribution { source: &participant.source, rendered: &participant.state.rendered })
+            .map(|participant| Contribution {
+                source: &participant.source,
+                rendered: participant.state.as_ref().map(|state| &state.rendered),
+            })
             .collect();
         resolve(&contributions, &self.kinds)
     }
@@ -212,6 +219,13 @@ impl Round<'_> {
         if prepared.is_empty() {
             return Ok((false, Vec::new()));
         }
+        if prepared.iter().any(|new| new.asked) {
+            // A mutator that came meanwhile may be in the answers.
+            let now = Environment::read(&self.workshop.client).await?;
+            if now.digest != self.environment.digest {
+                return Err(RoundError::EnvironmentChanged);
+            }
+        }
         let mut work = Vec::new();
         let mut predicted = HashSet::new();
         let mut edit = Edit::default();
@@ -271,7 +285,8 @@ impl Round<'_> {
 
     async fn prepare(&self, world: &World, id: &ObjectId, declaration: &Declaration, may_predict: bool) -> Outcome {
         let participant = &self.participants[declaration.source];
-        let blob = participant.state.rendered.files.get(&declaration.file).map_or("", |file| file.blob.as_str());
+        let Some(state) = &participant.state else { return Outcome::Kept };
+        let blob = state.rendered.files.get(&declaration.file).map_or("", |file| file.blob.as_str());
         let inputs = Inputs {
             digest: declaration.summary.digest.clone(),
             environment: self.environment.digest.clone(),
@@ -311,7 +326,7 @@ impl Round<'_> {
             uid: entry.as_ref().and_then(|entry| entry.uid()).map(str::to_owned),
             problem: None,
         };
-        let manifest = match participant.state.manifest(&declaration.file, declaration.index).await {
+        let manifest = match state.manifest(&declaration.file, declaration.index).await {
             Ok(manifest) => manifest,
             Err(error) => {
                 return failed(
@@ -332,6 +347,7 @@ impl Round<'_> {
                 changed: false,
                 problem: None,
                 predicted: false,
+                asked: false,
             }));
         }
         self.ask(world, draft, declaration, manifest.value, may_predict).await
@@ -381,7 +397,8 @@ impl Round<'_> {
                 let changed = canonical.live != LiveState::Matches;
                 let live = live.map_or(Live::Absent, |live| Live::Present(Arc::new(live)));
                 let predicted = canonical.provenance == Provenance::Predicted;
-                Outcome::New(Box::new(Prepared { draft, secret, live, changed, problem: None, predicted }))
+                let asked = !predicted;
+                Outcome::New(Box::new(Prepared { draft, secret, live, changed, problem: None, predicted, asked }))
             }
             Err(error) => {
                 self.workshop.metrics.canonicalisations.with_label_values(&["failed"]).inc();
@@ -439,7 +456,7 @@ impl Round<'_> {
         let mut edit = Edit::default();
         let mut prune: Vec<ObjectId> = Vec::new();
         for (source, ids) in gone {
-            let Some(participant) = self.participants.get(source) else { continue };
+            let Some(participant) = self.participants.get(source).filter(|p| p.state.is_some()) else { continue };
             // An object that is still in Git and cannot be resolved now has not left it.
             let ids: Vec<ObjectId> = ids.into_iter().filter(|id| !unknown.contains(&id.to_string())).collect();
             let (keep, go): (Vec<_>, Vec<_>) =
@@ -523,6 +540,7 @@ fn failed(mut draft: EntryDraft, error: CanonicaliseError, retry: bool) -> Outco
         changed: false,
         problem: Some((error, retry)),
         predicted: false,
+        asked: false,
     }))
 }
 
