@@ -107,12 +107,14 @@ impl Round<'_> {
         let mut report = RoundReport::default();
         let mut desired = self.resolve();
         for stage in Stage::ALL {
-            let objects: Vec<(ObjectId, Declaration)> = desired
+            let mut objects: Vec<(ObjectId, Declaration)> = desired
                 .objects
                 .iter()
                 .filter(|(_, declaration)| declaration.stage == stage)
                 .map(|(id, declaration)| (id.clone(), declaration.clone()))
                 .collect();
+            // By file, so that each is read once.
+            objects.sort_by(|(_, a), (_, b)| (a.source, &a.file, a.index).cmp(&(b.source, &b.file, b.index)));
             let mut changed = false;
             for batch in objects.chunks(BATCH) {
                 changed |= self.batch(batch, &mut report).await?;
@@ -127,6 +129,9 @@ impl Round<'_> {
                 self.publish_sources().await?;
                 report.kinds_changed = true;
             }
+        }
+        for state in self.participants.iter().filter_map(|participant| participant.state.as_ref()) {
+            state.rest().await;
         }
         report.declared = vec![0; self.participants.len()];
         for declaration in desired.objects.values() {

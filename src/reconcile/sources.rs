@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{GitSource, Problem};
@@ -16,21 +16,45 @@ use crate::source::{CommitInfo, Repository, SourceError};
 pub struct SourceState {
     pub rendered: Arc<Rendered>,
     pub repository: Arc<Repository>,
+    /// The manifests of the file that was read last, where it has several: they are asked for one after the other.
+    last_file: Mutex<Option<(String, Arc<Vec<Manifest>>)>>,
 }
 
 impl SourceState {
+    fn new(rendered: Rendered, repository: Arc<Repository>) -> Self {
+        Self { rendered: Arc::new(rendered), repository, last_file: Mutex::default() }
+    }
+
     /// Reads one manifest again.
     ///
     /// # Errors
     /// The repository on the volume is damaged.
     pub async fn manifest(&self, file: &str, index: usize) -> Result<Manifest, FollowError> {
         let (repository, rendered) = (Arc::clone(&self.repository), Arc::clone(&self.rendered));
-        let file = file.to_owned();
-        tokio::task::spawn_blocking(move || {
-            let manifest = render::body(&repository, &rendered, &file, index)?;
-            Ok(manifest)
-        })
-        .await?
+        let name = file.to_owned();
+        if rendered.files.get(file).is_none_or(|file| file.manifests.len() < 2) {
+            let read = move || render::body(&repository, &rendered, &name, index);
+            return Ok(tokio::task::spawn_blocking(read).await??);
+        }
+        // Held while the file is read, so that it is read once for all who wait.
+        let mut last = self.last_file.lock().await;
+        let manifests = match &*last {
+            Some((known, manifests)) if known == file => Arc::clone(manifests),
+            _ => {
+                let read = move || render::bodies(&repository, &rendered, &name);
+                let manifests = Arc::new(tokio::task::spawn_blocking(read).await??);
+                *last = Some((file.to_owned(), Arc::clone(&manifests)));
+                manifests
+            }
+        };
+        drop(last);
+        let missing = || FollowError::NoManifest { file: file.to_owned(), index };
+        manifests.get(index).cloned().ok_or_else(missing)
+    }
+
+    /// Gives back the memory that reading took.
+    pub async fn rest(&self) {
+        *self.last_file.lock().await = None;
     }
 }
 
@@ -40,6 +64,8 @@ pub enum FollowError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Render(#[from] RenderError),
+    #[error("{file} has no object number {index} any more; the copy of the repository is damaged and is fetched anew")]
+    NoManifest { file: String, index: usize },
     #[error("the task that reads Git died: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -139,7 +165,7 @@ fn look(
         let problems = problems.iter().map(|problem| to_api(problem, &commit)).collect();
         return Ok((commit, Err(Failure::Broken(problems))));
     }
-    Ok((commit, Ok(Arc::new(SourceState { rendered: Arc::new(rendered), repository }))))
+    Ok((commit, Ok(Arc::new(SourceState::new(rendered, repository)))))
 }
 
 fn to_api(problem: &RenderProblem, commit: &CommitInfo) -> Problem {
