@@ -11,7 +11,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, CustomResourceExt};
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::baseline_record::{BaselineState, Recorder};
@@ -22,6 +22,7 @@ use super::governor::Governor;
 use super::inventory_record;
 use super::kinds::{Kinds, KindsError};
 use super::observed::Observed;
+use super::openapi::ListSchemas;
 use super::queue::Queue;
 use super::receiver::Receiver;
 use super::round::{Participant, Round, RoundError, RoundReport};
@@ -94,6 +95,7 @@ pub struct Engine {
     /// Enforcements that never could be understood.
     invalid: BTreeMap<String, Invalid>,
     kinds: Option<Arc<Kinds>>,
+    schemas: Mutex<ListSchemas>,
     stop: CancellationToken,
     /// What the watches were started for: when it changes, everything is listed anew.
     watched: Vec<Source>,
@@ -144,6 +146,7 @@ impl Engine {
             known: BTreeMap::new(),
             invalid: BTreeMap::new(),
             kinds: None,
+            schemas: Mutex::default(),
             stop,
             watched: Vec::new(),
         }
@@ -437,7 +440,7 @@ impl Engine {
             {
                 Arc::clone(kinds)
             }
-            _ => Arc::new(Kinds::read(&client, used.into_iter()).await?),
+            _ => Arc::new(Kinds::read(&client, &self.schemas, used.into_iter()).await?),
         };
         *kinds_due = false;
         self.kinds = Some(Arc::clone(&kinds));
@@ -457,6 +460,7 @@ impl Engine {
             workshop: &self.workshop,
             queue: &self.queue,
             canonicaliser: &self.canonicaliser,
+            schemas: &self.schemas,
             participants: &participants,
             kinds,
             environment,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kube::Client;
+use tokio::sync::Mutex;
 
 use super::discovery::{Discovery, DiscoveryError, ServedKind};
 use super::openapi::{ListSchemas, OpenApiError};
@@ -24,11 +25,16 @@ pub struct Kinds {
 }
 
 impl Kinds {
-    /// Asks the API server. `used` names the kinds that have desired objects, with their versions.
+    /// Asks the API server. `used` names the kinds that have desired objects, with their versions; `schemas` keeps what
+    /// was learned before, so that only changed documents are read.
     ///
     /// # Errors
     /// The API server does not answer.
-    pub async fn read(client: &Client, used: impl Iterator<Item = (GroupKind, String)>) -> Result<Self, KindsError> {
+    pub async fn read(
+        client: &Client,
+        schemas: &Mutex<ListSchemas>,
+        used: impl Iterator<Item = (GroupKind, String)>,
+    ) -> Result<Self, KindsError> {
         let used: BTreeMap<GroupKind, String> = used.collect();
         let discovery = Discovery::read(client).await?;
         let mut served: Vec<ServedKind> = discovery
@@ -42,7 +48,7 @@ impl Kinds {
                 served
             })
             .collect();
-        let mut schemas = ListSchemas::default();
+        let mut schemas = schemas.lock().await;
         let stored = || served.iter().filter(|kind| kind.is_stored()).map(|kind| &kind.info);
         schemas.learn(client, stored()).await?;
         let learned: Vec<_> = served.iter().map(|kind| schemas.get(&kind.info).cloned()).collect();
@@ -59,6 +65,7 @@ impl Kinds {
     pub async fn refreshed(
         &self,
         client: &Client,
+        schemas: &Mutex<ListSchemas>,
         used: impl Iterator<Item = (GroupKind, String)>,
     ) -> Result<Self, KindsError> {
         let known = self
@@ -66,7 +73,7 @@ impl Kinds {
             .iter()
             .filter(|kind| kind.info.registered)
             .map(|kind| (GroupKind::new(&kind.info.group, &kind.info.kind), kind.info.version.clone()));
-        Self::read(client, known.chain(used)).await
+        Self::read(client, schemas, known.chain(used)).await
     }
 
     fn new(served: Vec<ServedKind>) -> Self {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use futures::{StreamExt, stream};
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use super::canonicalise::{CanonicaliseError, LiveState, Pending, Provenance};
 use super::canonicaliser::{Canonicaliser, Question};
@@ -18,6 +19,7 @@ use super::desired::{Contribution, Declaration, Desired, SourceProblem, Stage, r
 use super::environment::Environment;
 use super::inputs::Inputs;
 use super::kinds::Kinds;
+use super::openapi::ListSchemas;
 use super::publish::{Edit, PublishError};
 use super::queue::{Attempt, Cause, Live, Queue, Work};
 use super::rest;
@@ -72,6 +74,7 @@ pub struct Round<'a> {
     pub workshop: &'a Workshop,
     pub queue: &'a Queue,
     pub canonicaliser: &'a Canonicaliser,
+    pub schemas: &'a Mutex<ListSchemas>,
     pub participants: &'a [Participant],
     pub kinds: Arc<Kinds>,
     pub environment: Environment,
@@ -124,7 +127,7 @@ impl Round<'_> {
                     self.established(&objects).await;
                 }
                 let declared = desired.objects.values().map(|d| (d.summary.id.kind.clone(), d.summary.version.clone()));
-                self.kinds = Arc::new(self.kinds.refreshed(&self.workshop.client, declared).await?);
+                self.kinds = Arc::new(self.kinds.refreshed(&self.workshop.client, self.schemas, declared).await?);
                 desired = self.resolve();
                 self.publish_sources().await?;
                 report.kinds_changed = true;
