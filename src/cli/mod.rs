@@ -1,6 +1,7 @@
 //! The command line.
 
 mod crd;
+mod notify;
 mod reconcile;
 mod webhook;
 
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::demo;
 use crate::telemetry::{LogFormat, start_log};
 
 /// Git is the only way in.
@@ -27,6 +29,10 @@ enum Command {
     Webhook(webhook::WebhookArgs),
     /// Make the cluster what Git declares, and keep it so
     Reconcile(reconcile::ReconcileArgs),
+    /// Tell the reconciler of a push: for the post-receive hook of a Git server
+    Notify(notify::NotifyArgs),
+    /// Tell gitadel's story on a real control plane: what is rejected, what is undone, how long it takes
+    Demo(demo::DemoArgs),
     /// Print the CustomResourceDefinition of Enforcement as YAML
     Crd,
 }
@@ -39,6 +45,10 @@ enum CommandError {
     #[error(transparent)]
     Reconcile(#[from] reconcile::ReconcileError),
     #[error(transparent)]
+    Notify(#[from] notify::NotifyError),
+    #[error(transparent)]
+    Demo(#[from] demo::DemoError),
+    #[error(transparent)]
     Crd(#[from] crd::CrdError),
 }
 
@@ -47,6 +57,8 @@ impl Command {
         match self {
             Self::Webhook(args) => webhook::run(args).await?,
             Self::Reconcile(args) => reconcile::run(args).await?,
+            Self::Notify(args) => notify::run(args).await?,
+            Self::Demo(args) => demo::run(args).await?,
             Self::Crd => crd::run()?,
         }
         Ok(())

@@ -74,6 +74,8 @@ pub struct Launch {
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
     pub environment: Vec<(OsString, OsString)>,
+    /// If given, all that the child takes over of this process's own environment.
+    pub inherited: Option<Vec<String>>,
     pub directory: Option<PathBuf>,
     /// Takes what the child prints; appended to.
     pub log: PathBuf,
@@ -86,6 +88,7 @@ impl Launch {
             program: program.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            inherited: None,
             directory: None,
             log: log.into(),
         }
@@ -94,6 +97,13 @@ impl Launch {
     #[must_use]
     pub fn arguments(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Keeps everything of this process's environment from the child but these variables.
+    #[must_use]
+    pub fn inheriting(mut self, names: &[&str]) -> Self {
+        self.inherited = Some(names.iter().map(|name| (*name).to_owned()).collect());
         self
     }
 
@@ -123,6 +133,10 @@ impl Guarded {
             None => Stdio::null(),
         };
         let mut command = Command::new("/bin/sh");
+        if let Some(names) = &launch.inherited {
+            let kept = names.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
+            command.env_clear().envs(kept);
+        }
         command
             .args(["-c", GUARD, "guard"])
             .arg(&launch.log)
@@ -355,6 +369,18 @@ mod tests {
             Guarded::spawn(&Launch::new("absent", Path::new("/absent/program"), &log), Some(&scratch)).unwrap();
         assert_eq!(child.wait().await.unwrap().code(), Some(127));
         assert!(tail(&log, 3).contains("/absent/program"), "{}", tail(&log, 3));
+    }
+
+    #[tokio::test]
+    async fn a_child_can_be_kept_from_the_environment() {
+        let scratch = Scratch::temporary().unwrap();
+        let log = scratch.path().join("log");
+        let launch =
+            Launch::new("env", Path::new("/usr/bin/env"), &log).inheriting(&["PATH"]).environment("ADDED", "1");
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "what must not be taken over");
+        Guarded::spawn(&launch, Some(&scratch)).unwrap().wait().await.unwrap();
+        let seen = tail(&log, 99);
+        assert!(seen.contains("PATH=") && seen.contains("ADDED=1") && !seen.contains("CARGO_MANIFEST_DIR"), "{seen}");
     }
 
     #[test]

@@ -218,10 +218,10 @@ impl ControlPlane {
         config(self.credentials.bearing(name, token)).await
     }
 
-    /// A token of a service account, as a Pod would have it, valid for an hour.
+    /// A token of a service account, as a Pod would have it. It is valid for a day, since nobody renews it.
     pub async fn token(&self, namespace: &str, service_account: &str) -> Result<String, ControlPlaneError> {
         let request = TokenRequest {
-            spec: Some(TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() }),
+            spec: Some(TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() }),
             ..TokenRequest::default()
         };
         Api::<ServiceAccount>::namespaced(self.client(), namespace)
