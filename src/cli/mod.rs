@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::demo;
-use crate::telemetry::{LogFormat, start_log};
+use crate::telemetry::{COMMANDS, LogFormat, SERVICES, start_log};
 
 /// Git is the only way in.
 #[derive(Debug, Parser)]
@@ -53,6 +53,11 @@ enum CommandError {
 }
 
 impl Command {
+    /// Whether this runs until it is told to stop, watched by its log.
+    fn is_service(&self) -> bool {
+        matches!(self, Self::Webhook(_) | Self::Reconcile(_))
+    }
+
     async fn run(self) -> Result<(), CommandError> {
         match self {
             Self::Webhook(args) => webhook::run(args).await?,
@@ -65,16 +70,21 @@ impl Command {
     }
 }
 
-/// Runs the command that was given, and says in the log why it failed.
+/// Runs the command that was given, and says why it failed: a service in its log, any other to whoever typed it.
 pub async fn run(cli: Cli) -> ExitCode {
-    if let Err(error) = start_log(cli.log_format) {
+    let is_service = cli.command.is_service();
+    if let Err(error) = start_log(cli.log_format, if is_service { SERVICES } else { COMMANDS }) {
         eprintln!("gitadel: {error}");
         return ExitCode::FAILURE;
     }
     match cli.command.run().await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err(error) if is_service => {
             tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("gitadel: {error}");
             ExitCode::FAILURE
         }
     }

@@ -22,14 +22,19 @@ pub enum LogError {
     Started,
 }
 
-/// Starts logging to standard error, by the filter in `RUST_LOG` (`info` if there is none).
+/// What services log.
+pub const SERVICES: &str = "info";
+/// What the other commands log: they have a voice of their own, and what fails is tried again or told by them.
+pub const COMMANDS: &str = "warn,kube_client=off";
+
+/// Starts logging to standard error, by the filter in `RUST_LOG`, or by `default` if there is none.
 ///
 /// # Errors
 /// The filter cannot be read, or logging was started before.
-pub fn start_log(format: LogFormat) -> Result<(), LogError> {
+pub fn start_log(format: LogFormat, default: &str) -> Result<(), LogError> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter)?,
-        _ => EnvFilter::new("info"),
+        _ => EnvFilter::new(default),
     };
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
