@@ -120,9 +120,9 @@ async fn prepare() -> Result<(ControlPlane, Stage), DemoError> {
         kubectl,
         client: control_plane.client(),
         repository,
-        alice: Person { who: "alice, an admin of the shop", kubeconfig: control_plane.kubeconfig_for("alice", None)? },
+        alice: Person { who: "alice", kubeconfig: control_plane.kubeconfig_for("alice", None)? },
         administrator: Person { who: "system:masters", kubeconfig: control_plane.kubeconfig().to_owned() },
-        thief: Person { who: "the reconciler's own token", kubeconfig: reconciler },
+        thief: Person { who: "gitadel's own token", kubeconfig: reconciler },
         denials: 0,
     };
     Ok((control_plane, stage))

@@ -18,7 +18,7 @@ struct Attack {
 /// The value that must show up in no message.
 const PASSWORD: &str = "hunter2";
 
-const ATTACKS: [Attack; 12] = [
+const ATTACKS: [Attack; 13] = [
     in_shop(
         &["-n", "shop", "scale", "deployment", "web", "--replicas=9"],
         &["governed by Git", "spec.replicas", "2", "9", "web.yaml:"],
@@ -51,6 +51,19 @@ const ATTACKS: [Attack; 12] = [
         &["-n", "shop", "patch", "secret", "credentials", "-p", r#"{"stringData":{"password":"hunter2"}}"#],
         &["governed by Git", "password", "settings.yaml:"],
     ),
+    // The one whose business Deployments are: what it may write to them is not this.
+    anywhere(
+        &[
+            "--as=system:serviceaccount:kube-system:deployment-controller",
+            "-n",
+            "shop",
+            "set",
+            "image",
+            "deployment/web",
+            "web=registry.example/miner:1",
+        ],
+        &["governed by Git", "registry.example/miner:1", "web.yaml:"],
+    ),
     anywhere(
         &["create", "clusterrolebinding", "intruder", "--clusterrole=cluster-admin", "--user=mallory"],
         &["not declared in Git", "cannot be created"],
@@ -80,10 +93,11 @@ const fn anywhere(arguments: &'static [&'static str], told: &'static [&'static s
 
 pub async fn attack(stage: &mut Stage, newest: &Pushed) -> Result<(), StoryError> {
     stage.report.step("Every other way in is closed, whoever tries");
-    stage.report.say(&format!(
-        "Three try each: {}; {}; and {}. Only two where alice has no rights.",
-        stage.alice.who, stage.administrator.who, stage.thief.who
-    ));
+    stage.report.say(
+        "Three try each: alice, whom RBAC lets do anything in the shop; a cluster administrator in system:masters, whom \
+         Kubernetes asks for no right at all; and somebody with the token of gitadel's own reconciler. Alice is left \
+         out where RBAC would turn her away.",
+    );
     let before = state::read(&stage.client).await?;
     for attack in &ATTACKS {
         reject(stage, attack, newest).await?;
