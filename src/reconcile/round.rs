@@ -331,7 +331,9 @@ impl Round<'_> {
             file: Some(declaration.file.clone()),
             lines: None,
             recreate: declaration.summary.recreate,
-            uid: entry.as_ref().and_then(|entry| entry.uid()).map(str::to_owned),
+            // An object that is deleted by a way round admission is made anew with another one at once, and its children
+            // must not wait for the next snapshot. A child of another uid is collected by Kubernetes itself.
+            uid: None,
             problem: None,
         };
         let manifest = match state.manifest(&declaration.file, declaration.index).await {
@@ -399,7 +401,6 @@ impl Round<'_> {
         match asked {
             Ok(canonical) => {
                 self.workshop.metrics.canonicalisations.with_label_values(&[provenance(canonical.provenance)]).inc();
-                draft.uid = live.as_ref().and_then(|live| live["metadata"]["uid"].as_str()).map(str::to_owned);
                 let (masked, secret) = self.canonicaliser.masked(world, &id, canonical.object);
                 draft.canonical = Some(masked);
                 let changed = canonical.live != LiveState::Matches;
