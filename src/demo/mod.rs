@@ -50,7 +50,7 @@ pub enum DemoError {
     Processes(#[from] ProcessError),
     #[error(transparent)]
     Kubectl(#[from] KubectlError),
-    #[error("the demo deviates from what it should show: {0}")]
+    #[error("the demo deviates from what it should show: see above")]
     Deviation(#[source] StoryError),
 }
 
@@ -78,8 +78,8 @@ pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
             invite(&control_plane, &mut stage);
             stopped.await;
         }
-        Ok(()) | Err(DemoError::Interrupted) => {}
-        Err(error) => explain(&mut stage, error),
+        Err(DemoError::Deviation(deviation)) => explain(&mut stage, deviation),
+        Ok(()) | Err(_) => {}
     }
     end(control_plane, stage).await;
     outcome
@@ -146,9 +146,9 @@ fn invite(control_plane: &ControlPlane, stage: &mut Stage) {
 }
 
 /// What went wrong, and what the processes had to say about it.
-fn explain(stage: &mut Stage, error: &DemoError) {
+fn explain(stage: &mut Stage, deviation: &StoryError) {
     stage.report.verbatim("");
-    stage.report.failed(&error.to_string());
+    stage.report.failed(&deviation.to_string());
     for (name, tail) in stage.pair.logs() {
         stage.report.verbatim("");
         stage.report.log(&name, &tail);

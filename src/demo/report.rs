@@ -144,9 +144,10 @@ pub fn listed(items: &[impl Display]) -> String {
     }
 }
 
-/// Breaks between words, never within one. A line that fits keeps its spaces: it may belong to a table.
+/// Breaks between words, never within one. A row of a table stays whole: columns are worth more than the width.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
-    if text.chars().count() <= width {
+    let is_row = text.contains("   ");
+    if is_row || text.chars().count() <= width {
         return vec![text.to_owned()];
     }
     let mut lines: Vec<String> = Vec::new();
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn long_text_is_broken_between_words_and_tables_stay() {
-        assert_eq!(wrapped("NAME    AGE", 12), ["NAME    AGE"]);
+        assert_eq!(wrapped("NAME    AGE", 8), ["NAME    AGE"]);
         assert_eq!(wrapped("one two three", 8), ["one two", "three"]);
         assert_eq!(wrapped("incomprehensibilities are long", 8), ["incomprehensibilities", "are long"]);
     }

@@ -51,18 +51,10 @@ const ATTACKS: [Attack; 13] = [
         &["-n", "shop", "patch", "secret", "credentials", "-p", r#"{"stringData":{"password":"hunter2"}}"#],
         &["governed by Git", "password", "settings.yaml:"],
     ),
-    // The one whose business Deployments are: what it may write to them is not this.
+    // RBAC lets the garbage collector delete anything.
     anywhere(
-        &[
-            "--as=system:serviceaccount:kube-system:deployment-controller",
-            "-n",
-            "shop",
-            "set",
-            "image",
-            "deployment/web",
-            "web=registry.example/miner:1",
-        ],
-        &["governed by Git", "registry.example/miner:1", "web.yaml:"],
+        &["--as=system:serviceaccount:kube-system:generic-garbage-collector", "-n", "shop", "delete", "service", "web"],
+        &["governed by Git", "must not be deleted", "web.yaml:"],
     ),
     anywhere(
         &["create", "clusterrolebinding", "intruder", "--clusterrole=cluster-admin", "--user=mallory"],
