@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gitadel::reconcile::lease::{Candidate, LEASE_NAME, Timing};
-use gitadel::reconcile::replicas::{Announcement, Exchange, Replicas, Serving, ca_bundle, lagging};
+use gitadel::reconcile::peers::{Peers, Progress};
+use gitadel::reconcile::replicas::{Announcement, Exchange, Replicas, Serving, ca_bundle};
 use gitadel::tls::issue::Authority;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -92,14 +93,17 @@ async fn replicas_learn_of_each_other() {
 
     let serving = |commit: &str| {
         let commits = BTreeMap::from([("all".to_owned(), commit.to_owned())]);
-        Some(Serving { generation: 1, commits })
+        Some(Serving { generation: 1, progress: Progress { commits, ..Progress::default() } })
     };
     own_a.send_modify(|own| own.serving = serving("new"));
     own_b.send_modify(|own| own.serving = serving("old"));
-    let wanted = serving("new").unwrap().commits;
-    eventually("b to lag", async || (lagging(&a.borrow(), &wanted) == ["b"]).then_some(())).await;
-    own_b.send_modify(|own| own.serving = serving("new"));
-    eventually("b to serve", async || lagging(&a.borrow(), &wanted).is_empty().then_some(())).await;
+    let seen = |commit: &str| a.borrow()["b"].serving == serving(commit);
+    eventually("b to lag", async || seen("old").then_some(())).await;
+    let peers = Peers::new("a", a.clone());
+    let wanted = serving("new").unwrap().progress;
+    let answer = async { own_b.send_modify(|own| own.serving = serving("new")) };
+    tokio::join!(peers.wait(&wanted), answer);
+    assert!(seen("new"), "the wait ends when b serves");
 
     // Somebody else writes in b's name: b takes it back.
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -114,5 +118,11 @@ async fn replicas_learn_of_each_other() {
     })
     .await;
     eventually("the bundle", async || (ca_bundle(&a.borrow()) == expected).then_some(())).await;
+    assert!(seen("new"));
     shutdown.cancel();
+    eventually("b to be waited for no more", async || {
+        let lease = leases.get("gitadel-replica-b").await.unwrap();
+        lease.metadata.annotations.unwrap()["gitadel.dev/serving"].is_empty().then_some(())
+    })
+    .await;
 }

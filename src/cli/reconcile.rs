@@ -20,6 +20,7 @@ use crate::reconcile::engine::{Directories, Engine};
 use crate::reconcile::events::EventLog;
 use crate::reconcile::governor::Governor;
 use crate::reconcile::lease::{Candidate, LEASE_NAME, Timing};
+use crate::reconcile::peers::Peers;
 use crate::reconcile::probes;
 use crate::reconcile::publish::{PublishError, Publisher};
 use crate::reconcile::queue::queue;
@@ -130,7 +131,14 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
     let (exchange, replicas) = Exchange::new(client.clone(), SYSTEM_NAMESPACE, &args.identity, announcement);
     tokio::spawn(exchange.run(stop.clone()));
     let (bundle_in, ca_bundle) = watch::channel(String::new());
-    tokio::spawn(announce::bundle(replicas, bundle_in));
+    tokio::spawn(announce::bundle(replicas.clone(), bundle_in));
+    let secret = args
+        .notification_secret_file
+        .as_ref()
+        .map(|path| std::fs::read(path).map_err(|source| ReconcileError::File { path: path.clone(), source }))
+        .transpose()?;
+    let receiver = Receiver::new(secret.as_deref().map(<[u8]>::trim_ascii));
+    tokio::spawn(announce::follow(replicas.clone(), args.identity.clone(), Arc::clone(&publisher), receiver.clone()));
     let (leader, lease) =
         Candidate::new(client.clone(), SYSTEM_NAMESPACE, &args.lease_name, &args.identity, Timing::default())
             .spawn(stop.clone());
@@ -142,6 +150,7 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         publisher: Arc::clone(&publisher),
         tracker: Arc::clone(&tracker),
         leader: leader.clone(),
+        peers: Peers::new(&args.identity, replicas),
         deletions: Default::default(),
         events: events.clone(),
         metrics: Arc::clone(&metrics),
@@ -167,12 +176,6 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         metrics: Arc::clone(&metrics),
     });
     let watches = Watches::new(client, observer, stop.clone());
-    let secret = args
-        .notification_secret_file
-        .as_ref()
-        .map(|path| std::fs::read(path).map_err(|source| ReconcileError::File { path: path.clone(), source }))
-        .transpose()?;
-    let receiver = Receiver::new(secret.as_deref().map(<[u8]>::trim_ascii));
     let (ready_in, ready) = watch::channel(false);
     let listener = tokio::net::TcpListener::bind(args.probe_listen)
         .await

@@ -1,5 +1,6 @@
-//! Tells the other replicas whose certificates to trust for this one, and which commits its webhook serves.
+//! Tells the other replicas whose certificates to trust for this one, and what its webhook serves; and listens to them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::publish::Publisher;
+use super::receiver::Receiver;
 use super::replicas::{Announcement, Replicas, Serving, ca_bundle};
 
 /// A webhook that does not serve a snapshot by then is announced when the next one is published.
@@ -19,7 +21,9 @@ pub async fn own(
     announcement: watch::Sender<Announcement>,
     stop: CancellationToken,
 ) {
-    let mut published = publisher.published();
+    let mut reached = publisher.progress();
+    // What an earlier process left is served already.
+    reached.mark_changed();
     loop {
         let trusted = authorities.borrow_and_update().clone();
         announcement.send_if_modified(|known| {
@@ -30,19 +34,53 @@ pub async fn own(
         tokio::select! {
             () = stop.cancelled() => return,
             changed = authorities.changed() => if changed.is_err() { return },
-            changed = published.changed() => {
+            changed = reached.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                published.borrow_and_update();
+                let Some(progress) = reached.borrow_and_update().clone() else { continue };
                 let world = publisher.world();
-                let meta = world.snapshot.meta();
-                if publisher.served(&world, SERVED_LIMIT).await {
-                    let commits = meta.sources.iter().map(|s| (s.name.clone(), s.commit.clone())).collect();
-                    let serving = Some(Serving { generation: meta.generation, commits });
+                let serves = tokio::select! {
+                    () = stop.cancelled() => return,
+                    serves = publisher.served(&world, SERVED_LIMIT) => serves,
+                };
+                if serves {
+                    let serving = Some(Serving { generation: world.snapshot.meta().generation, progress });
                     announcement.send_modify(|known| known.serving = serving);
                 }
             }
+        }
+    }
+}
+
+/// Has the sources looked at in which another replica found a commit: a notification of a push reaches one replica only.
+pub async fn follow(
+    mut replicas: watch::Receiver<Replicas>,
+    own_name: String,
+    publisher: Arc<Publisher>,
+    bells: Receiver,
+) {
+    let mut heard: BTreeMap<(String, String), String> = BTreeMap::new();
+    loop {
+        let commits: Vec<_> = replicas
+            .borrow_and_update()
+            .iter()
+            .filter(|(name, _)| **name != own_name)
+            .filter_map(|(name, replica)| Some((name.clone(), replica.serving.clone()?.progress.commits)))
+            .collect();
+        for (replica, commits) in commits {
+            for (enforcement, commit) in commits {
+                let news =
+                    heard.insert((replica.clone(), enforcement.clone()), commit.clone()).as_ref() != Some(&commit);
+                let world = publisher.world();
+                let known = world.snapshot.meta().sources.iter().any(|s| s.name == enforcement && s.commit == commit);
+                if news && !known {
+                    bells.ring(&enforcement);
+                }
+            }
+        }
+        if replicas.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use kube::api::{ListParams, PostParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client};
 use serde_json::Value;
 
 use super::baseline::{Baseline, BaselineError, ENFORCEMENT_LABEL};
@@ -19,6 +22,7 @@ use super::converge::{SERVED_LIMIT, Workshop};
 use super::governor::Governor;
 use super::kinds::Kinds;
 use super::observed::{Observed, api_resource};
+use super::peers::Step;
 use super::publish::{Edit, PublishError};
 use super::round::Participant;
 use super::watch::is_watched;
@@ -53,12 +57,19 @@ pub enum BaselineState {
     Unknown,
     /// The cluster holds no record.
     Missing,
+    /// The same, and nothing undeclared is let in until the leader has recorded what is there.
+    Frozen,
     Recorded(Arc<Baseline>),
 }
 
 impl BaselineState {
     pub fn is_recorded(&self) -> bool {
         matches!(self, Self::Recorded(_))
+    }
+
+    /// Whether what is undeclared is rejected.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Frozen | Self::Recorded(_))
     }
 
     pub fn len(&self) -> u32 {
@@ -104,10 +115,28 @@ impl<'a> Recorder<'a> {
         let shards =
             self.secrets().list(&ListParams::default().labels(&format!("{ENFORCEMENT_LABEL}={enforcement}"))).await?;
         let shards: Vec<Value> = shards.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        *state = match Baseline::read(enforcement, &shards)? {
-            Some(baseline) => BaselineState::Recorded(Arc::new(baseline)),
-            None => BaselineState::Missing,
-        };
+        match Baseline::read(enforcement, &shards)? {
+            Some(baseline) => {
+                if matches!(state, BaselineState::Frozen) {
+                    // What this replica saw gives way to what the leader recorded.
+                    self.enter(enforcement, &baseline, baseline.shards(enforcement)).await?;
+                }
+                *state = BaselineState::Recorded(Arc::new(baseline));
+            }
+            None if state.is_closed() => {}
+            None => *state = BaselineState::Missing,
+        }
+        Ok(())
+    }
+
+    /// Takes what is there for the baseline, until the leader has recorded it.
+    ///
+    /// # Errors
+    /// The cluster cannot be listed, or the snapshot not be written.
+    pub async fn freeze(&self, enforcement: &str, state: &mut BaselineState) -> Result<(), RecordError> {
+        let provisional = self.list(enforcement).await?;
+        self.enter(enforcement, &provisional, Vec::new()).await?;
+        *state = BaselineState::Frozen;
         Ok(())
     }
 
@@ -118,13 +147,14 @@ impl<'a> Recorder<'a> {
     pub async fn publish<'b>(
         &self,
         participants: &[Participant],
-        states: impl Iterator<Item = &'b BaselineState>,
+        state: impl Fn(&Source) -> Option<&'b BaselineState>,
     ) -> Result<(), RecordError> {
         let baselines: Vec<(String, Arc<Baseline>)> = participants
             .iter()
-            .zip(states)
-            .filter_map(|(participant, state)| match state {
-                BaselineState::Recorded(baseline) => Some((participant.source.name.clone(), Arc::clone(baseline))),
+            .filter_map(|participant| match state(&participant.source) {
+                Some(BaselineState::Recorded(baseline)) => {
+                    Some((participant.source.name.clone(), Arc::clone(baseline)))
+                }
                 _ => None,
             })
             .collect();
@@ -153,7 +183,11 @@ impl<'a> Recorder<'a> {
                         edit.put.push(draft);
                     }
                 }
-                if edit.put.is_empty() && world.snapshot.meta().sources.len() == sources.len() {
+                let known = world.snapshot.meta();
+                if edit.put.is_empty()
+                    && known.sources.len() == sources.len()
+                    && known.baseline_shards == meta.baseline_shards
+                {
                     return None;
                 }
                 meta.sources = sources;
@@ -174,6 +208,10 @@ impl<'a> Recorder<'a> {
         governor: &mut Governor,
     ) -> Result<(), RecordError> {
         self.workshop.recording.store(true, Ordering::SeqCst);
+        if matches!(state, BaselineState::Frozen) {
+            // It is this replica now that leads and records. Where it cannot, nobody says that the world is closed.
+            *state = BaselineState::Missing;
+        }
         let recorded = self.record_while_frozen(enforcement, state, governor).await;
         self.workshop.recording.store(false, Ordering::SeqCst);
         recorded
@@ -188,6 +226,7 @@ impl<'a> Recorder<'a> {
         let provisional = self.list(enforcement).await?;
         let world = self.enter(enforcement, &provisional, Vec::new()).await?;
         self.workshop.publisher.served(&world, SERVED_LIMIT).await;
+        self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
         governor.desire(&world);
         governor.prove().await?;
         let mut baseline = self.list(enforcement).await?;
@@ -302,4 +341,10 @@ async fn create(api: &Api<Secret>, secret: &Secret) -> Result<(), kube::Error> {
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Tells when a record appears.
+pub fn watch(client: Client) -> impl Stream<Item = Result<Event<PartialObjectMeta<Secret>>, watcher::Error>> + Send {
+    let records = watcher::Config::default().labels(ENFORCEMENT_LABEL);
+    watcher::watcher(Api::namespaced(client, SYSTEM_NAMESPACE), records).default_backoff()
 }

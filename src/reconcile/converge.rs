@@ -15,6 +15,7 @@ use super::apply::{self, Action, ApplyError};
 use super::assess::{Assessment, assess};
 use super::deletion::DeletionBudget;
 use super::events::EventLog;
+use super::peers::Peers;
 use super::publish::Publisher;
 use super::queue::{Attempt, Cause, Live, Work};
 use super::rest::{self, Propagation, Target};
@@ -33,6 +34,7 @@ pub struct Workshop {
     pub publisher: Arc<Publisher>,
     pub tracker: Arc<Tracker>,
     pub leader: watch::Receiver<bool>,
+    pub peers: Peers,
     pub deletions: DeletionBudget,
     pub events: EventLog,
     pub metrics: Arc<ReconcileMetrics>,
@@ -54,6 +56,8 @@ enum ConvergeError {
     Terminating,
     #[error("its values are not known yet; they are read from Git with the next commit or restart")]
     ValuesUnknown,
+    #[error("the API server did not store what was written: {0}")]
+    StoredOtherwise(String),
     #[error("nothing undeclared is removed before the baseline is recorded")]
     BaselineNotRecorded,
     #[error(
@@ -148,6 +152,12 @@ impl Workshop {
         let latitude = tolerance.latitude(kind);
         let target = Target { kind, allotted: tolerance.allotted, free: &tolerance.free };
         let applied = apply::apply(&self.client, &target, &desired, live.cloned()).await?;
+        // The webhook may not be asked at this moment, or be another replica's: what is stored is looked at as well.
+        let stored = Document::from_value(&applied.object);
+        if let Assessment::Drifted(findings) = assess(world, kind, &work.id, stored.root())? {
+            let finding = findings.first().map(ToString::to_string).unwrap_or_default();
+            return Err(ConvergeError::StoredOtherwise(finding));
+        }
         self.metrics.applies.with_label_values(&["success", action(applied.action)]).inc();
         self.tracker.converged(&work.id);
         if work.cause == Cause::Drift && applied.action != Action::Unchanged {
@@ -234,6 +244,7 @@ fn error_reason(error: &ConvergeError) -> &'static str {
         ConvergeError::Apply(ApplyError::Terminating) | ConvergeError::Terminating => "terminating",
         ConvergeError::Apply(ApplyError::Conflict) => "conflict",
         ConvergeError::Apply(ApplyError::Api(_)) => "api",
+        ConvergeError::StoredOtherwise(_) => "stored_otherwise",
         ConvergeError::Snapshot(_) => "snapshot",
         ConvergeError::UnknownKind(_) => "unknown_kind",
         ConvergeError::ValuesUnknown => "values_unknown",

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::baseline_record::{BaselineState, Recorder};
+use super::baseline_record::{self, BaselineState, Recorder};
 use super::canonicaliser::Canonicaliser;
 use super::converge::Workshop;
 use super::environment::Environment;
@@ -23,6 +23,8 @@ use super::inventory_record;
 use super::kinds::{Kinds, KindsError};
 use super::observed::Observed;
 use super::openapi::ListSchemas;
+use super::peers::Step;
+use super::publish::{Edit, PublishError};
 use super::queue::Queue;
 use super::receiver::Receiver;
 use super::round::{Participant, Round, RoundError, RoundReport};
@@ -111,6 +113,8 @@ enum EngineError {
     #[error(transparent)]
     Round(#[from] RoundError),
     #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
     Kinds(#[from] KindsError),
     #[error(transparent)]
     Environment(#[from] super::environment::EnvironmentError),
@@ -157,6 +161,7 @@ impl Engine {
         let (updates_in, mut updates) = mpsc::channel::<SourceUpdate>(16);
         let api: Api<Observed> = Api::all_with(self.workshop.client.clone(), &Enforcement::api_resource());
         let mut enforcements = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut records = baseline_record::watch(self.workshop.client.clone()).boxed();
         let mut listing: HashMap<String, Value> = HashMap::new();
         let mut retry = FIRST_RETRY;
         let mut round_due: Option<tokio::time::Instant> = None;
@@ -198,6 +203,12 @@ impl Engine {
                     Some(Err(error)) => tracing::warn!(%error, "the Enforcements cannot be watched"),
                     None => break,
                 },
+                Some(Ok(event)) = records.next() => {
+                    let waited_for = matches!(event, Event::Apply(_)) && self.known.values().any(|k| !k.baseline.is_recorded());
+                    if waited_for {
+                        round_due = Some(soon);
+                    }
+                }
                 Some(update) = updates.recv() => {
                     if self.take(update) {
                         round_due = Some(tokio::time::Instant::now());
@@ -401,7 +412,7 @@ impl Engine {
             .values()
             .filter_map(|known| {
                 let settings = known.settings.clone();
-                let baseline_recorded = known.baseline.is_recorded();
+                let baseline_recorded = known.baseline.is_closed();
                 let source = match &known.state {
                     Some(state) => {
                         let commit = &state.rendered.commit;
@@ -426,7 +437,12 @@ impl Engine {
     /// One round. True where something is left to do that time may bring.
     async fn round(&mut self, kinds_due: &mut bool) -> Result<bool, EngineError> {
         let mut participants = self.participants();
-        if participants.is_empty() && self.known.is_empty() && self.workshop.publisher.world().snapshot.is_empty() {
+        let world = self.workshop.publisher.world();
+        if self.known.is_empty() && world.snapshot.meta().sources.is_empty() {
+            if world.snapshot.meta().generation == 0 {
+                // There is nothing to enforce, and the webhook beside is to be ready for when there is.
+                self.workshop.publisher.publish(|_, _| Some(Edit::default())).await?;
+            }
             let _ = self.ready.send(true);
             return Ok(false);
         }
@@ -445,12 +461,14 @@ impl Engine {
         *kinds_due = false;
         self.kinds = Some(Arc::clone(&kinds));
         let leader = *self.leader.borrow();
+        let recorder = Recorder::new(&self.workshop, &kinds);
         for participant in &mut participants {
             let Some(known) = self.known.get_mut(&participant.source.name) else { continue };
-            Recorder::new(&self.workshop, &kinds).load(&participant.source.name, &mut known.baseline).await?;
-            participant.source.baseline_recorded = known.baseline.is_recorded();
+            recorder.load(&participant.source.name, &mut known.baseline).await?;
+            participant.source.baseline_recorded = known.baseline.is_closed();
         }
-        Recorder::new(&self.workshop, &kinds).publish(&participants, self.known.values().map(|k| &k.baseline)).await?;
+        let baselines = |source: &Source| self.known.get(&source.name).map(|known| &known.baseline);
+        recorder.publish(&participants, baselines).await?;
         let environment = Environment::read(&client).await?;
         // Watched before the round: what exists is then known without asking for each object.
         if self.watched.is_empty() {
@@ -465,6 +483,7 @@ impl Engine {
             kinds,
             environment,
             leader,
+            step: Step::default(),
         };
         let mut report = round.run().await?;
         self.kinds = Some(Arc::clone(&self.workshop.publisher.world().kinds));
@@ -473,7 +492,10 @@ impl Engine {
         self.govern();
         if leader {
             self.record_baselines(&mut participants).await?;
+            self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
             inventory_record::write(&self.workshop, &participants).await?;
+        } else {
+            self.freeze(&mut participants).await?;
         }
         self.watch(&participants);
         let _ = self.ready.send(true);
@@ -541,6 +563,22 @@ impl Engine {
                 .record(&participant.source.name, &mut known.baseline, &mut self.governor)
                 .await?;
             participant.source.baseline_recorded = true;
+        }
+        Ok(())
+    }
+
+    /// Closes the world of a scope until the leader has recorded its baseline: the leader looks at what is there when
+    /// no replica lets anything undeclared in any more.
+    async fn freeze(&mut self, participants: &mut [Participant]) -> Result<(), EngineError> {
+        for participant in participants {
+            let Some(known) = self.known.get_mut(&participant.source.name) else { continue };
+            if participant.source.action != Action::Enforce || known.baseline.is_closed() {
+                continue;
+            }
+            let world = self.workshop.publisher.world();
+            Recorder::new(&self.workshop, &world.kinds).freeze(&participant.source.name, &mut known.baseline).await?;
+            participant.source.baseline_recorded = true;
+            self.workshop.publisher.reached(Step::FINISHED);
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ mod kinds;
 pub mod lease;
 mod observed;
 pub mod openapi;
+pub mod peers;
 pub mod predict;
 pub mod probes;
 pub mod publish;

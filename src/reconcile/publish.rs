@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
 use super::kinds::Kinds;
+use super::peers::{Progress, Step};
 use super::serving::Serving;
 use super::world::World;
 use crate::compare::{MaskKey, MaskKeyError};
@@ -35,6 +36,8 @@ pub struct Publisher {
     path: PathBuf,
     world: ArcSwap<World>,
     generation: watch::Sender<u64>,
+    /// `None` until the first step.
+    progress: watch::Sender<Option<Progress>>,
     serving: Serving,
     /// One edit at a time. Readers of the world never wait for it.
     turn: Mutex<()>,
@@ -82,7 +85,9 @@ impl Publisher {
         };
         let world = World::new(Arc::new(snapshot), Arc::default(), Arc::default())?;
         let (generation, _) = watch::channel(world.snapshot.meta().generation);
-        Ok(Self { path, world: ArcSwap::from_pointee(world), generation, serving, turn: Mutex::new(()) })
+        let left_behind = world.snapshot.meta().generation > 0;
+        let (progress, _) = watch::channel(left_behind.then(|| progress_of(&world, Step::FINISHED)));
+        Ok(Self { path, world: ArcSwap::from_pointee(world), generation, progress, serving, turn: Mutex::new(()) })
     }
 
     /// The world as of now.
@@ -93,6 +98,23 @@ impl Publisher {
     /// Changes with every world that is published.
     pub fn published(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
+    }
+
+    /// What the published world holds, for the other replicas.
+    pub fn progress(&self) -> watch::Receiver<Option<Progress>> {
+        self.progress.subscribe()
+    }
+
+    /// A round that has taken this step has published it. Returns what the other replicas must serve, too, before
+    /// anybody may write by it.
+    pub fn reached(&self, step: Step) -> Progress {
+        let next = progress_of(&self.world(), step);
+        self.progress.send_if_modified(|known| {
+            let farther = known.clone().map_or_else(|| next.clone(), |known| known.and_then(next.clone()));
+            let before = known.replace(farther);
+            before != *known
+        });
+        next
     }
 
     /// Publishes an edit. `change` sees the newest meta and may refuse by returning `None` (nothing to do).
@@ -120,6 +142,15 @@ impl Publisher {
     /// denials are retried.
     pub async fn served(&self, world: &World, limit: Duration) -> bool {
         self.serving.wait(world.snapshot.meta().generation, limit).await
+    }
+}
+
+fn progress_of(world: &World, step: Step) -> Progress {
+    let sources = &world.snapshot.meta().sources;
+    Progress {
+        commits: sources.iter().map(|source| (source.name.clone(), source.commit.clone())).collect(),
+        step,
+        closed: sources.iter().filter(|s| s.baseline_recorded).map(|source| source.name.clone()).collect(),
     }
 }
 

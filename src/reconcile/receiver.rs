@@ -48,13 +48,14 @@ impl Receiver {
                 return Notified::BadSignature;
             }
         }
-        match self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(enforcement) {
-            Some(bell) => {
-                bell.notify_one();
-                Notified::Accepted
-            }
-            None => Notified::UnknownSource,
-        }
+        if self.ring(enforcement) { Notified::Accepted } else { Notified::UnknownSource }
+    }
+
+    /// Has a source looked at now. False where there is no such source.
+    pub fn ring(&self, enforcement: &str) -> bool {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let bell = sources.get(enforcement);
+        bell.inspect(|bell| bell.notify_one()).is_some()
     }
 }
 

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::peers::Progress;
 use crate::api::MANAGER;
 use crate::tls::authorities;
 
@@ -57,8 +58,8 @@ pub struct Announcement {
 pub struct Serving {
     /// Of this replica's own snapshots: generations of two replicas cannot be compared.
     pub generation: u64,
-    /// Enforcement → full id of its commit.
-    pub commits: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub progress: Progress,
 }
 
 /// The replicas that are alive, by name, this one included.
@@ -68,24 +69,6 @@ pub type Replicas = BTreeMap<String, Announcement>;
 pub fn ca_bundle(replicas: &Replicas) -> String {
     let all: BTreeSet<_> = replicas.values().flat_map(|r| authorities::split(&r.authorities)).collect();
     all.into_iter().collect()
-}
-
-/// The replicas whose webhook does not serve these commits (Enforcement → commit) yet. One that serves nothing at all
-/// is not ready, gets no reviews, and holds nobody up.
-pub fn lagging(replicas: &Replicas, commits: &BTreeMap<String, String>) -> Vec<String> {
-    let behind = |serving: &Serving| commits.iter().any(|(name, commit)| serving.commits.get(name) != Some(commit));
-    replicas.iter().filter(|(_, r)| r.serving.as_ref().is_some_and(behind)).map(|(name, _)| name.clone()).collect()
-}
-
-/// Waits until every ready replica serves these commits. Returns those that still do not when the time is up.
-pub async fn wait_serving(
-    replicas: &mut watch::Receiver<Replicas>,
-    commits: &BTreeMap<String, String>,
-    bound: Duration,
-) -> Vec<String> {
-    let waited = replicas.wait_for(|replicas| lagging(replicas, commits).is_empty());
-    let in_time = matches!(tokio::time::timeout(bound, waited).await, Ok(Ok(_)));
-    if in_time { Vec::new() } else { lagging(&replicas.borrow(), commits) }
 }
 
 /// The task that announces this replica and listens to the others.
@@ -110,7 +93,8 @@ impl Exchange {
         (Self { api: Api::namespaced(client, namespace), name: name.into(), own, replicas, announced: None }, receiver)
     }
 
-    /// Runs until `shutdown`. The own Lease is left to expire: the webhook beside still drains with its certificate.
+    /// Runs until `shutdown`. The own Lease is left to expire: the webhook beside still drains with its certificate. But
+    /// nobody is to wait for it any more.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let config = watcher::Config::default().labels(&format!("{COMPONENT_LABEL}={COMPONENT}"));
         let events = watcher(self.api.clone(), config).default_backoff();
@@ -120,7 +104,10 @@ impl Exchange {
         let mut roll = Roll::default();
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => {
+                    self.withdraw().await;
+                    return;
+                }
                 changed = self.own.changed() => {
                     if changed.is_err() {
                         return;
@@ -165,8 +152,19 @@ impl Exchange {
     }
 
     async fn announce(&mut self) {
-        self.announced = Some(Instant::now());
         let announcement = self.own.borrow_and_update().clone();
+        self.write(&announcement).await;
+    }
+
+    async fn withdraw(&mut self) {
+        let announcement = Announcement { serving: None, ..self.own.borrow_and_update().clone() };
+        if tokio::time::timeout(CORRECTION_PAUSE, self.write(&announcement)).await.is_err() {
+            tracing::debug!(replica = self.name, "the API server does not take the last announcement");
+        }
+    }
+
+    async fn write(&mut self, announcement: &Announcement) {
+        self.announced = Some(Instant::now());
         let lease = announcement.to_lease(&self.name, MicroTime(jiff::Timestamp::now()));
         let name = lease_name(&self.name);
         let merged = self.api.patch(&name, &PatchParams::default(), &Patch::Merge(&lease)).await;
@@ -301,7 +299,8 @@ mod tests {
     }
 
     fn serving(commit: &str) -> Option<Serving> {
-        Some(Serving { generation: 7, commits: BTreeMap::from([("all".to_owned(), commit.to_owned())]) })
+        let commits = BTreeMap::from([("all".to_owned(), commit.to_owned())]);
+        Some(Serving { generation: 7, progress: Progress { commits, ..Progress::default() } })
     }
 
     #[test]
@@ -354,30 +353,5 @@ mod tests {
         assert_eq!(roll.forgotten(start + DEAD_AFTER + FORGOTTEN_AFTER), ["x"]);
         roll.observe(Event::Delete(lease(2)), start + DEAD_AFTER);
         assert_eq!(roll.live(start + DEAD_AFTER).len(), 0);
-    }
-
-    #[test]
-    fn who_lags_behind() {
-        let announce = |serving| Announcement { authorities: String::new(), serving };
-        let replicas = Replicas::from([
-            ("current".into(), announce(serving("new"))),
-            ("behind".into(), announce(serving("old"))),
-            ("not-ready".into(), announce(None)),
-        ]);
-        let commits = |commit: &str| BTreeMap::from([("all".to_owned(), commit.to_owned())]);
-        assert_eq!(lagging(&replicas, &commits("new")), ["behind"]);
-        assert_eq!(lagging(&replicas, &BTreeMap::new()), Vec::<String>::new());
-    }
-
-    #[tokio::test]
-    async fn waiting_ends_with_the_last_replica_or_the_time() {
-        let commits = BTreeMap::from([("all".to_owned(), "new".to_owned())]);
-        let announce = |commit| {
-            Replicas::from([("x".into(), Announcement { authorities: String::new(), serving: serving(commit) })])
-        };
-        let (sender, mut receiver) = watch::channel(announce("old"));
-        assert_eq!(wait_serving(&mut receiver, &commits, Duration::from_millis(5)).await, ["x"]);
-        sender.send(announce("new")).unwrap();
-        assert_eq!(wait_serving(&mut receiver, &commits, Duration::from_secs(60)).await, Vec::<String>::new());
     }
 }

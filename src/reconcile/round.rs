@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use serde_json::Value;
@@ -20,6 +20,7 @@ use super::environment::Environment;
 use super::inputs::Inputs;
 use super::kinds::Kinds;
 use super::openapi::ListSchemas;
+use super::peers::Step;
 use super::publish::{Edit, PublishError};
 use super::queue::{Attempt, Cause, Live, Queue, Work};
 use super::rest;
@@ -33,6 +34,10 @@ use crate::snapshot::{EntryClass, EntryDraft, Source};
 const BATCH: usize = 500;
 /// Requests under way at once. More gain nothing: the API server is the limit.
 const PARALLEL: usize = 16;
+/// How long a stage waits for what the one before has created.
+const CREATED_LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks at what the watches saw.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A source that takes part in a round.
 #[derive(Clone)]
@@ -79,6 +84,8 @@ pub struct Round<'a> {
     pub kinds: Arc<Kinds>,
     pub environment: Environment,
     pub leader: bool,
+    /// The step that is being taken.
+    pub step: Step,
 }
 
 /// What became of one declared object.
@@ -109,7 +116,9 @@ impl Round<'_> {
         self.publish_sources().await?;
         let mut report = RoundReport::default();
         let mut desired = self.resolve();
-        for stage in Stage::ALL {
+        // The others hear of the commit now, and look at it while this replica asks about its objects.
+        self.workshop.publisher.reached(Step::default());
+        for (stage_index, stage) in Stage::ALL.into_iter().enumerate() {
             let mut objects: Vec<(ObjectId, Declaration)> = desired
                 .objects
                 .iter()
@@ -119,11 +128,16 @@ impl Round<'_> {
             // By file, so that each is read once.
             objects.sort_by(|(_, a), (_, b)| (a.source, &a.file, a.index).cmp(&(b.source, &b.file, b.index)));
             let mut changed = false;
-            for batch in objects.chunks(BATCH) {
+            for (index, batch) in objects.chunks(BATCH).enumerate() {
+                self.step = Step::after(stage_index, index);
                 changed |= self.batch(batch, &mut report).await?;
+                self.workshop.publisher.reached(self.step);
+            }
+            if stage == Stage::Namespaces && changed && !self.leader {
+                self.created(&objects).await;
             }
             if stage == Stage::Definitions && (changed || desired.unknown_kinds) {
-                if changed && self.leader {
+                if changed {
                     self.established(&objects).await;
                 }
                 let declared = desired.objects.values().map(|d| (d.summary.id.kind.clone(), d.summary.version.clone()));
@@ -143,7 +157,9 @@ impl Round<'_> {
             }
         }
         report.retry |= desired.unknown_kinds;
+        self.step = Step::FINISHED;
         self.retire(&desired, &mut report).await?;
+        self.workshop.publisher.reached(self.step);
         report.problems.append(&mut desired.problems);
         Ok(report)
     }
@@ -275,6 +291,7 @@ impl Round<'_> {
         if !self.workshop.publisher.served(world, SERVED_LIMIT).await {
             tracing::warn!("the webhook does not serve the new snapshot yet; its denials are retried");
         }
+        self.workshop.peers.wait(&self.workshop.publisher.reached(self.step)).await;
         let since = Instant::now();
         stream::iter(work)
             .filter(|(id, _)| std::future::ready(world.enforces(id.as_ref())))
@@ -394,7 +411,8 @@ impl Round<'_> {
                     manifest: &manifest,
                     live: live.clone(),
                     source,
-                    may_predict: may_predict && self.environment.is_predictable(),
+                    // Whoever does not write learns of no wrong prediction.
+                    may_predict: may_predict && self.leader && self.environment.is_predictable(),
                 },
             )
             .await;
@@ -433,13 +451,27 @@ impl Round<'_> {
         self.canonicaliser.values(world, kind, manifest, canonical).map(Some)
     }
 
+    /// Waits until the leader has created the namespaces: what is in them cannot be canonicalised before.
+    async fn created(&self, namespaces: &[(ObjectId, Declaration)]) {
+        let world = self.workshop.publisher.world();
+        let absent = || {
+            let mut enforced = namespaces.iter().filter(|(id, _)| world.enforces(id.as_ref()));
+            enforced.any(|(id, _)| self.workshop.tracker.exists(id) == Some(false))
+        };
+        let since = Instant::now();
+        while absent() && since.elapsed() < CREATED_LIMIT {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Waits until the new definitions are established, so that their kinds are served.
     async fn established(&self, definitions: &[(ObjectId, Declaration)]) {
-        let limit = std::time::Duration::from_secs(10);
-        let waiting = stream::iter(definitions).for_each_concurrent(PARALLEL, |(id, _)| async move {
+        let world = self.workshop.publisher.world();
+        let enforced = definitions.iter().filter(|(id, _)| world.enforces(id.as_ref()));
+        let waiting = stream::iter(enforced).for_each_concurrent(PARALLEL, |(id, _)| async move {
             super::definitions::established(&self.workshop.client, &id.name).await;
         });
-        if tokio::time::timeout(limit, waiting).await.is_err() {
+        if tokio::time::timeout(CREATED_LIMIT, waiting).await.is_err() {
             tracing::warn!("not every CustomResourceDefinition is established yet");
         }
     }
@@ -503,6 +535,7 @@ impl Round<'_> {
         let published = self.workshop.publisher.publish(|_, _| Some(edit)).await?;
         if self.leader && !prune.is_empty() {
             self.workshop.publisher.served(&published, SERVED_LIMIT).await;
+            self.workshop.peers.wait(&self.workshop.publisher.reached(self.step)).await;
             self.prune(prune, report).await;
         }
         Ok(())

@@ -44,7 +44,11 @@ fn baseline(context: &Context<'_>, operation: Operation) -> Judgement {
     let recorded = context.snapshot.meta().baseline_shards.get(context.id.name);
     let admitted = match (operation, context.request.object) {
         (Operation::Create, Some(new)) => {
-            is_unattached(new) && recorded.is_some_and(|digest| *digest == baseline_digest(new.get("data")))
+            is_unattached(new)
+                && match recorded {
+                    Some(digest) => *digest == baseline_digest(new.get("data")),
+                    None => is_first_record(context),
+                }
         }
         (Operation::Delete, _) => recorded.is_none(),
         _ => false,
@@ -55,6 +59,19 @@ fn baseline(context: &Context<'_>, operation: Operation) -> Judgement {
     let reason =
         format!("is a record of the baseline ({BASELINE_PREFIX}*): it is written once, by gitadel, and not changed.");
     deny(Class::Own, denial::other(context, reason))
+}
+
+/// A record that this replica cannot know yet: the leader makes it while the others wait for it. That happens once for an
+/// Enforcement; until then nobody can tell what was there from what is new, and only gitadel may say.
+fn is_first_record(context: &Context<'_>) -> bool {
+    let meta = context.snapshot.meta();
+    let of = |name: &str| {
+        name.strip_prefix(BASELINE_PREFIX)?.rsplit_once('-').map(|(enforcement, _)| enforcement.to_owned())
+    };
+    let Some(enforcement) = of(context.id.name) else { return false };
+    meta.reconciler_users.contains(context.request.user.name)
+        && meta.sources.iter().any(|source| source.name == enforcement)
+        && !meta.baseline_shards.keys().any(|shard| of(shard).as_ref() == Some(&enforcement))
 }
 
 fn inventory(context: &Context<'_>) -> Judgement {
@@ -183,6 +200,25 @@ mod tests {
             ("changed", Review::update(&record, &changed), Deny, RULE.name),
             ("deleted", Review::delete(&record), Deny, RULE.name),
         ]);
+        let leader = || Review::create(&record).by("gitadel");
+        let waiting = World::new().meta(|meta| meta.reconciler_users = ["gitadel".to_owned()].into());
+        waiting.expect(&[
+            ("the first record", leader(), Allow, RULE.name),
+            ("by somebody else", Review::create(&record), Deny, RULE.name),
+            (
+                "of no Enforcement",
+                Review::create(&with(&record, "/metadata/name", json!("gitadel-baseline-other-0"))).by("gitadel"),
+                Deny,
+                RULE.name,
+            ),
+        ]);
+        let more = with(&record, "/metadata/name", json!("gitadel-baseline-all-1"));
+        known.meta(|meta| meta.reconciler_users = ["gitadel".to_owned()].into()).expect(&[(
+            "one more",
+            Review::create(&more).by("gitadel"),
+            Deny,
+            RULE.name,
+        )]);
         World::new().expect(&[
             ("unknown", Review::create(&record), Deny, RULE.name),
             ("deleted when of no use", Review::delete(&record), Allow, RULE.name),
