@@ -173,6 +173,22 @@ impl Governed {
         self.control_plane.logs().join(format!("gitadel-{name}.log"))
     }
 
+    /// What a process logged under a message.
+    pub fn log_records(&self, name: &str, message: &str) -> Vec<Value> {
+        let log = std::fs::read_to_string(self.log(name)).unwrap();
+        let records = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        records.filter(|record| record["message"] == message).collect()
+    }
+
+    /// The sum of a metric over all its labels; zero where it was never counted.
+    pub fn reconciler_metric(&self, name: &str) -> f64 {
+        metric(self.reconciler_probe, name)
+    }
+
+    pub fn webhook_metric(&self, name: &str) -> f64 {
+        metric(self.webhook_probe, name)
+    }
+
     /// Writes files, commits and pushes; an empty content removes a file. Returns the commit.
     pub fn commit(&self, subject: &str, files: &[(&str, &str)]) -> String {
         for (path, content) in files {
@@ -231,6 +247,15 @@ impl Governed {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+fn metric(port: u16, name: &str) -> f64 {
+    let output = Command::new("curl").args(["-sSf", &format!("http://127.0.0.1:{port}/metrics")]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let series = text.lines().filter_map(|line| line.strip_prefix(name));
+    let values = series.filter(|rest| rest.starts_with(['{', ' '])).filter_map(|rest| rest.rsplit(' ').next());
+    values.map(|value| value.parse::<f64>().unwrap()).sum()
 }
 
 pub fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {

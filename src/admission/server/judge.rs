@@ -21,6 +21,17 @@ pub struct Judgement {
     pub observed: bool,
     pub rule: &'static str,
     pub operation: &'static str,
+    /// What the log says of a write that does not match Git.
+    pub finding: Option<Finding>,
+}
+
+/// Who wrote what Git does not declare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub user: String,
+    pub dry_run: bool,
+    /// As the user is told: values of Secrets are masked.
+    pub message: String,
 }
 
 impl Judgement {
@@ -50,12 +61,18 @@ pub enum BadReview {
 pub fn judge_review(review: &Document, snapshot: &Snapshot, now: Timestamp) -> Result<Judgement, BadReview> {
     let request = Request::parse(review).map_err(|error| BadReview::Malformed(error.to_string()))?;
     let verdict = decide(&request, snapshot, now);
+    let finding = verdict.message.as_ref().map(|message| Finding {
+        user: request.user.name.to_owned(),
+        dry_run: request.dry_run,
+        message: message.clone(),
+    });
     Ok(Judgement {
         body: verdict.response(request.uid),
         denied: verdict.outcome == Outcome::Deny,
         observed: verdict.observed,
         rule: verdict.rule,
         operation: request.operation.as_str(),
+        finding,
     })
 }
 

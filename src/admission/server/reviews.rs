@@ -8,7 +8,7 @@ use hyper::body::{Body, Bytes};
 use hyper::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 
-use super::judge::{BadReview, Judge, Judgement, judge};
+use super::judge::{BadReview, Finding, Judge, Judgement, judge};
 use super::respond;
 use crate::document::Document;
 use crate::snapshot::{Snapshot, SnapshotStore};
@@ -78,6 +78,10 @@ impl Reviews {
         }
         let labels = [judgement.outcome(), judgement.rule, judgement.operation];
         self.metrics.reviews.with_label_values(&labels).inc();
+        if let Some(Finding { user, dry_run, message }) = &judgement.finding {
+            let (outcome, rule) = (judgement.outcome(), judgement.rule);
+            tracing::info!(outcome, rule, user, dry_run, message, "a write that does not match Git");
+        }
         Ok(judgement.body)
     }
 

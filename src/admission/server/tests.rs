@@ -32,7 +32,14 @@ fn malformed(_: &Document, _: &Snapshot, _: Timestamp) -> Result<Judgement, BadR
 }
 
 fn judgement(denied: bool) -> Judgement {
-    Judgement { body: format!("denied: {denied}").into(), denied, observed: false, rule: "test", operation: "UPDATE" }
+    Judgement {
+        body: format!("denied: {denied}").into(),
+        denied,
+        observed: false,
+        rule: "test",
+        operation: "UPDATE",
+        finding: None,
+    }
 }
 
 struct Setting {
