@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -174,6 +175,7 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         notices: notices_in,
         terminating: terminating_in,
         metrics: Arc::clone(&metrics),
+        held: AtomicBool::new(false),
     });
     let watches = Watches::new(client, observer, stop.clone());
     let (ready_in, ready) = watch::channel(false);

@@ -53,6 +53,8 @@ struct Known {
     spec_problem: Option<String>,
     stop: CancellationToken,
     state: Option<Arc<SourceState>>,
+    /// The source was read since this process began, or could not be.
+    looked: bool,
     seen: Option<CommitInfo>,
     /// Why the newest commit is not in force.
     failure: Option<(&'static str, String)>,
@@ -101,11 +103,17 @@ pub struct Engine {
     stop: CancellationToken,
     /// What the watches were started for: when it changes, everything is listed anew.
     watched: Vec<Source>,
+    /// The Enforcements were listed. What a snapshot says of them counts until then.
+    listed: bool,
+    /// Since when drift waits for what Git says now.
+    holding: Option<Instant>,
 }
 
 /// Pause before a round is repeated that left something undone; it doubles.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
+/// How long drift that a new leader finds waits for a Git server that does not answer.
+const LONGEST_HOLD: Duration = Duration::from_secs(10);
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +161,8 @@ impl Engine {
             schemas: Mutex::default(),
             stop,
             watched: Vec::new(),
+            listed: false,
+            holding: None,
         }
     }
 
@@ -188,6 +198,7 @@ impl Engine {
                         for (name, value) in listing.drain() {
                             self.learn(&name, &value, &updates_in);
                         }
+                        self.listed = true;
                         round_due = Some(soon);
                     }
                     Some(Ok(Event::Apply(object))) => {
@@ -230,8 +241,9 @@ impl Engine {
                         round_due = Some(tokio::time::Instant::now());
                     }
                 }
-                () = async { tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)).await }, if due.is_some() => {
+                () = async { tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)).await }, if due.is_some() && self.listed => {
                     round_due = None;
+                    let all_looked = self.known.values().all(|known| known.looked);
                     match self.round(&mut kinds_due).await {
                         Ok(false) => retry = FIRST_RETRY,
                         Ok(true) => {
@@ -244,13 +256,25 @@ impl Engine {
                             retry = (retry * 2).min(LAST_RETRY);
                         }
                     }
+                    self.release_if(all_looked);
                     self.report().await;
                 }
-                _ = status_tick.tick() => self.report().await,
+                _ = status_tick.tick() => {
+                    self.release_if(false);
+                    self.report().await;
+                }
             }
         }
         for known in self.known.values() {
             known.stop.cancel();
+        }
+    }
+
+    /// Lets drift be put right that was found when the watches began.
+    fn release_if(&mut self, all_looked: bool) {
+        if self.holding.is_some_and(|since| all_looked || since.elapsed() > LONGEST_HOLD) {
+            self.holding = None;
+            self.watches.release();
         }
     }
 
@@ -310,6 +334,7 @@ impl Engine {
                     spec_problem: None,
                     stop,
                     state: before.as_ref().and_then(|b| b.state.clone()),
+                    looked: false,
                     seen: None,
                     failure: None,
                     broken: Vec::new(),
@@ -365,6 +390,7 @@ impl Engine {
             known.since = update.since;
         }
         known.seen = update.seen.or(known.seen.take());
+        let first = !std::mem::replace(&mut known.looked, true);
         let result = match &update.outcome {
             Ok(_) => "success",
             Err(Failure::Unreadable(_)) => "unreadable",
@@ -377,14 +403,14 @@ impl Engine {
                 known.broken = Vec::new();
                 let same = known.state.as_ref().is_some_and(|k| k.rendered.commit.id == state.rendered.commit.id);
                 known.state = Some(state);
-                !same
+                first || !same
             }
             Err(Failure::Unreadable(error)) => {
                 if known.failure.is_none() {
                     tracing::warn!(enforcement = name, %error, "the source cannot be read; the last good commit stays enforced");
                 }
                 known.failure = Some(("Unreachable", error.to_string()));
-                false
+                first
             }
             Err(Failure::Broken(problems)) => {
                 if news {
@@ -401,7 +427,7 @@ impl Engine {
                     self.workshop.events.enforcement(name, uid, true, "BrokenCommit", message);
                 }
                 known.broken = problems;
-                false
+                first
             }
         }
     }
@@ -472,6 +498,9 @@ impl Engine {
         let environment = Environment::read(&client).await?;
         // Watched before the round: what exists is then known without asking for each object.
         if self.watched.is_empty() {
+            // What differs now may be what the newest commit changes: it is written once, not back and then forth.
+            self.holding = Some(Instant::now());
+            self.watches.hold();
             self.watch(&participants);
         }
         let round = Round {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -54,6 +55,8 @@ pub struct Observer {
     pub notices: mpsc::UnboundedSender<Notice>,
     pub terminating: mpsc::UnboundedSender<Termination>,
     pub metrics: Arc<ReconcileMetrics>,
+    /// Drift is only noted.
+    pub held: AtomicBool,
 }
 
 impl Watches {
@@ -88,6 +91,18 @@ impl Watches {
                 task.abort();
             }
             self.observer.tracker.unlisted(&id);
+        }
+    }
+
+    /// Lets drift wait until [`Self::release`].
+    pub fn hold(&self) {
+        self.observer.held.store(true, Ordering::SeqCst);
+    }
+
+    pub fn release(&self) {
+        self.observer.held.store(false, Ordering::SeqCst);
+        for id in self.observer.tracker.drift() {
+            self.observer.work(id, Live::Unknown, Instant::now());
         }
     }
 
@@ -156,10 +171,13 @@ impl Observer {
                 self.work(id, Live::Present(Arc::new(value)), since);
             }
             Ok(Assessment::Undeclared) => {
-                if !is_canary(&id) {
+                let live = Live::Present(Arc::new(value));
+                if is_canary(&id) {
+                    self.queue.push(Work { id, live, cause: Cause::Drift, since });
+                } else {
                     self.drifted(&id, "undeclared", None);
+                    self.work(id, live, since);
                 }
-                self.work(id, Live::Present(Arc::new(value)), since);
             }
             Ok(Assessment::Terminating) => {
                 self.drifted(&id, "terminating", None);
@@ -216,6 +234,10 @@ impl Observer {
     }
 
     fn work(&self, id: ObjectId, live: Live, since: Instant) {
+        // Noted before: whoever lets go finds it there.
+        if self.held.load(Ordering::SeqCst) {
+            return;
+        }
         self.queue.push(Work { id, live, cause: Cause::Drift, since });
     }
 
