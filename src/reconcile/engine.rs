@@ -516,7 +516,8 @@ impl Engine {
         };
         let mut report = round.run().await?;
         self.kinds = Some(Arc::clone(&self.workshop.publisher.world().kinds));
-        *kinds_due |= report.kinds_changed && report.retry;
+        let incomplete = self.kinds.as_ref().is_some_and(|kinds| !kinds.complete);
+        *kinds_due |= incomplete || (report.kinds_changed && report.retry);
         self.settle(&participants, &mut report);
         self.govern();
         if leader {
@@ -528,7 +529,7 @@ impl Engine {
         }
         self.watch(&participants);
         let _ = self.ready.send(true);
-        Ok(report.retry)
+        Ok(report.retry || incomplete)
     }
 
     fn used_kinds(&self, participants: &[Participant]) -> BTreeMap<GroupKind, String> {

@@ -22,6 +22,8 @@ pub enum KindsError {
 pub struct Kinds {
     served: Vec<ServedKind>,
     by_kind: HashMap<GroupKind, usize>,
+    /// Whether the list types of all kinds in use are known. A custom kind's are published a second after it is served.
+    pub complete: bool,
 }
 
 impl Kinds {
@@ -50,12 +52,13 @@ impl Kinds {
             .collect();
         let mut schemas = schemas.lock().await;
         let stored = || served.iter().filter(|kind| kind.is_stored()).map(|kind| &kind.info);
-        schemas.learn(client, stored()).await?;
+        let unpublished = schemas.learn(client, stored()).await?;
+        let complete = !unpublished.iter().any(|kind| used.contains_key(kind));
         let learned: Vec<_> = served.iter().map(|kind| schemas.get(&kind.info).cloned()).collect();
         for (kind, schema) in served.iter_mut().zip(learned) {
             kind.info.schema = schema.unwrap_or_default();
         }
-        Ok(Self::new(served))
+        Ok(Self::new(served, complete))
     }
 
     /// Asks again, for the same and further kinds in use.
@@ -76,13 +79,13 @@ impl Kinds {
         Self::read(client, schemas, known.chain(used)).await
     }
 
-    fn new(served: Vec<ServedKind>) -> Self {
+    fn new(served: Vec<ServedKind>, complete: bool) -> Self {
         let by_kind = served
             .iter()
             .enumerate()
             .map(|(index, kind)| (GroupKind::new(&kind.info.group, &kind.info.kind), index))
             .collect();
-        Self { served, by_kind }
+        Self { served, by_kind, complete }
     }
 
     pub fn get(&self, kind: &GroupKind) -> Option<&ServedKind> {

@@ -116,7 +116,9 @@ async fn read_document(
     group_version: &GroupVersion,
     url: &str,
 ) -> Result<OpenApiDocument, OpenApiError> {
-    let bytes = rest::get_bytes(client, url, "application/json").await?;
+    // With the hash of a document that was replaced since, the server would answer with nothing but another address.
+    let path = url.split_once('?').map_or(url, |(path, _)| path);
+    let bytes = rest::get_bytes(client, path, "application/json").await?;
     OpenApiDocument::parse(&bytes)
         .map_err(|source| OpenApiError::NotUnderstood { group_version: group_version.key(), source })
 }

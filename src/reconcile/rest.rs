@@ -205,11 +205,12 @@ async fn bytes(client: &Client, request: Request<Vec<u8>>) -> Result<Vec<u8>, Re
     let exchange = async {
         let answer: Response<Body> =
             client.send(request.map(Body::from)).await.map_err(|e| Refusal::Unavailable(chain(&e)))?;
-        let code = answer.status().as_u16();
+        let status = answer.status();
         let body = answer.into_body().collect().await.map_err(|e| Refusal::Unavailable(chain(&e)))?.to_bytes();
-        if code < 400 {
+        if status.is_success() {
             return Ok(Vec::from(body));
         }
+        let code = status.as_u16();
         Err(Refusal::from(&match serde_json::from_slice::<Status>(&body) {
             Ok(status) => status.with_code(code),
             // A path that is not served, or a proxy, answers with plain text.

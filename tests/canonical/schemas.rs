@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use gitadel::compare::{ListKind, ListSchema, SchemaNode};
+use gitadel::reconcile::refusal::Refusal;
 use gitadel::reconcile::rest;
 use serde_json::Value;
 
@@ -33,6 +34,14 @@ async fn list_schemas_agree_with_the_server() {
     {
         assert!(keyed.contains(expected), "{expected} is not among {keyed:?}");
     }
+}
+
+/// The server redirects from a document that was replaced since to the one of today.
+#[tokio::test]
+async fn an_answer_that_only_names_another_address_is_no_document() {
+    let cluster = Cluster::new().await;
+    let outdated = rest::get_bytes(&cluster.client, "/openapi/v3/apis/apps/v1?hash=0", "application/json").await;
+    assert!(matches!(outdated, Err(Refusal::Unexpected { code: 301, .. })), "{outdated:?}");
 }
 
 fn agree(
