@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 /// More of a CustomResourceDefinition's thousands of fields would prove nothing more.
-const MOST_FIELDS: usize = 40;
+const MOST_FIELDS: usize = 16;
 
 /// A declared object in the cluster.
 pub struct Target {
@@ -157,24 +157,26 @@ fn edited(value: &Value) -> Value {
 
 /// Whether a denial names the edited field, or one above it: below what is judged as a whole, that is what it names.
 fn names_field(message: &str, pointer: &str) -> bool {
-    let Some((_, finding)) = message.split_once("is governed by Git: ") else { return false };
-    let end = [" must be ", " is not declared ", " must have ", " must not "]
-        .iter()
-        .filter_map(|words| finding.find(words))
-        .min();
-    let Some(end) = end else { return false };
-    let mut named = String::new();
-    let mut depth = 0;
-    for letter in finding[..end].chars() {
+    let Some((_, findings)) = message.split_once("is governed by Git: ") else { return false };
+    let verdicts = [" must be ", " is not declared ", " must not be there twice "];
+    let ends = verdicts.iter().flat_map(|verdict| findings.match_indices(verdict)).map(|(end, _)| end);
+    let fields = ends.filter_map(|end| findings[..end].rsplit(' ').next());
+    fields.into_iter().any(|field| is_at_or_above(field, pointer))
+}
+
+/// `spec.containers[name=web].image` is `/spec/containers/0/image`.
+fn is_at_or_above(field: &str, pointer: &str) -> bool {
+    let (mut names, mut depth) = (String::new(), 0);
+    for letter in field.chars() {
         match letter {
             '[' => depth += 1,
             ']' => depth -= 1,
-            _ if depth == 0 => named.push(letter),
+            _ if depth == 0 => names.push(letter),
             _ => {}
         }
     }
-    let mut edited = pointer.split('/').skip(1);
-    named.split('.').all(|name| edited.any(|segment| segment == name))
+    let mut segments = pointer.split('/').skip(1);
+    names.split('.').all(|name| segments.any(|segment| segment == name))
 }
 
 #[cfg(test)]
@@ -190,6 +192,8 @@ mod tests {
         assert!(names_field(&denial("spec.template.spec.containers"), image));
         assert!(!names_field(&denial("spec.template.spec.volumes"), image));
         assert!(!names_field(&denial("spec.replicas"), image));
+        let two = denial("spec.paused must be true, not false (web.yaml:3), spec.template");
+        assert!(names_field(&two, image) && !names_field(&two, "/spec/replicas"));
         assert!(!names_field("deployments.apps \"web\" is unknown", image));
     }
 }
