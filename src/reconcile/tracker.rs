@@ -54,6 +54,11 @@ impl Tracker {
         self.state().listed.contains(kind)
     }
 
+    /// How many kinds are listed.
+    pub fn kinds_listed(&self) -> usize {
+        self.state().listed.len()
+    }
+
     /// Whether an object exists, as far as the watches know. `None` where its kind is not listed yet.
     pub fn exists(&self, id: &ObjectId) -> Option<bool> {
         let state = self.state();
@@ -93,6 +98,7 @@ mod tests {
         assert_eq!(tracker.exists(&web), None);
         tracker.listed(&web.kind);
         assert_eq!(tracker.exists(&web), Some(false));
+        assert_eq!(tracker.kinds_listed(), 1);
         tracker.seen(&web);
         assert_eq!(tracker.exists(&web), Some(true));
         tracker.unlisted(&web.kind);
@@ -106,7 +112,7 @@ mod tests {
         let web = ObjectId::new("apps", "Deployment", "shop", "web");
         assert!(tracker.drifted(&web));
         assert!(!tracker.drifted(&web));
-        assert_eq!(tracker.drift(), [web.clone()]);
+        assert_eq!(tracker.drift(), std::slice::from_ref(&web));
         tracker.converged(&web);
         assert!(tracker.drift().is_empty());
     }

@@ -92,6 +92,8 @@ impl Watches {
             }
             self.observer.tracker.unlisted(&id);
         }
+        self.observer.metrics.watches.with_label_values(&["started"]).set(count(self.running.len()));
+        self.observer.count_listed();
     }
 
     /// Lets drift wait until [`Self::release`].
@@ -134,6 +136,7 @@ async fn follow(client: Client, kind: KindInfo, observer: Arc<Observer>) {
         match event {
             Ok(Event::Init) => {
                 observer.tracker.unlisted(&id);
+                observer.count_listed();
                 seen.clear();
             }
             Ok(Event::InitApply(object)) => {
@@ -143,6 +146,7 @@ async fn follow(client: Client, kind: KindInfo, observer: Arc<Observer>) {
             Ok(Event::InitDone) => {
                 observer.tracker.listed(&id);
                 observer.missing(&id, &seen);
+                observer.count_listed();
                 seen = std::collections::HashSet::new();
             }
             Ok(Event::Apply(object)) => observer.present(&kind, object, false),
@@ -155,7 +159,15 @@ async fn follow(client: Client, kind: KindInfo, observer: Arc<Observer>) {
     }
 }
 
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 impl Observer {
+    fn count_listed(&self) {
+        self.metrics.watches.with_label_values(&["listed"]).set(count(self.tracker.kinds_listed()));
+    }
+
     fn present(&self, kind: &KindInfo, object: Observed, initial: bool) {
         let since = Instant::now();
         let id = object.id(kind);

@@ -41,6 +41,8 @@ pub struct ReconcileMetrics {
     pub leader: IntGauge,
     /// Labels: reason.
     pub api_errors: IntCounterVec,
+    /// Watched kinds: all are checked against Git when as many are `listed` as `started`. Labels: state.
+    pub watches: IntGaugeVec,
 }
 
 impl ReconcileMetrics {
@@ -109,6 +111,7 @@ impl ReconcileMetrics {
             pruned: counters("gitadel_pruned_total", "Objects deleted because they left Git.", &["enforcement"])?,
             leader: gauge(registry, "gitadel_leader", "Whether this replica is the one that writes.")?,
             api_errors: counters("gitadel_api_errors_total", "Failed requests to the API server.", &["reason"])?,
+            watches: gauges("gitadel_watches", "Watched kinds, and those of which every object was seen.", &["state"])?,
         })
     }
 

@@ -31,6 +31,10 @@ pub struct Governed {
     pub webhook_probe: u16,
     pub reconciler_probe: u16,
     reconciler_kubeconfig: PathBuf,
+    /// Where snapshot, certificates and copies of repositories are.
+    pub run_directory: PathBuf,
+    /// What the reconciler logs.
+    pub log_filter: String,
 }
 
 fn free_port() -> u16 {
@@ -53,6 +57,8 @@ impl Governed {
             webhook: None,
             reconciler: None,
             reconciler_kubeconfig: PathBuf::new(),
+            run_directory: directory.join("run"),
+            log_filter: "info,gitadel=debug".into(),
             control_plane,
             client,
             repository,
@@ -131,7 +137,7 @@ impl Governed {
     }
 
     pub fn run_webhook(&mut self) {
-        let run = self.control_plane.directory().join("run");
+        let run = &self.run_directory;
         std::fs::create_dir_all(run.join("snapshot")).unwrap();
         std::fs::create_dir_all(run.join("tls")).unwrap();
         let launch = Launch::new("gitadel webhook", Path::new(env!("CARGO_BIN_EXE_gitadel")), &self.log("webhook"))
@@ -144,7 +150,7 @@ impl Governed {
     }
 
     pub fn run_reconciler(&mut self) {
-        let run = self.control_plane.directory().join("run");
+        let run = &self.run_directory;
         let launch = Launch::new("gitadel reconcile", Path::new(env!("CARGO_BIN_EXE_gitadel")), &self.log("reconcile"))
             .arguments(["reconcile".into(), "--snapshot-dir".into(), run.join("snapshot").into_os_string()])
             .arguments(["--tls-dir".into(), run.join("tls").into_os_string()])
@@ -153,7 +159,7 @@ impl Governed {
             .arguments([format!("--serving-url=http://127.0.0.1:{}", self.webhook_probe)])
             .arguments([format!("--probe-listen=127.0.0.1:{}", self.reconciler_probe)])
             .environment("KUBECONFIG", self.reconciler_kubeconfig.clone())
-            .environment("RUST_LOG", "info,gitadel=debug");
+            .environment("RUST_LOG", &self.log_filter);
         self.reconciler = Some(Guarded::spawn(&launch, Some(self.control_plane.scratch())).unwrap());
     }
 

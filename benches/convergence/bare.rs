@@ -1,0 +1,107 @@
+//! The limits: the same objects, written by loops that do nothing else.
+
+use std::time::Instant;
+
+use futures::{StreamExt, stream};
+use http_body_util::BodyExt;
+use hyper::Request;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use crate::figures::fleet;
+
+/// Requests under way at once, as many as gitadel has.
+const PARALLEL: usize = 16;
+
+/// Objects a second.
+pub struct Rates {
+    pub apply_new: f64,
+    pub apply_changed: f64,
+    pub create: f64,
+    pub replace: f64,
+}
+
+/// Measures on the given cluster, and removes what was made. gitadel does not run meanwhile.
+pub async fn measure(client: &Client, size: usize) -> Rates {
+    let (applied, written) = ("kube-bare-apply", "kube-bare-write");
+    for namespace in [applied, written] {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        request(client, "POST", "/api/v1/namespaces", "application/json", object.to_string().into()).await;
+    }
+    let rates = Rates {
+        apply_new: run(client, size, |n| apply(applied, n, 1)).await,
+        create: run(client, size, |n| create(written, n)).await,
+        apply_changed: run(client, size, |n| apply(applied, n, 2)).await,
+        replace: run(client, size, |n| replace(written, n)).await,
+    };
+    for namespace in [applied, written] {
+        for number in 0..10 {
+            let path = collection(&manifest(namespace, number, 1));
+            request(client, "DELETE", &path, "application/json", Vec::new()).await;
+        }
+    }
+    rates
+}
+
+type Write = (&'static str, String, &'static str, Vec<u8>);
+
+async fn run(client: &Client, size: usize, write: impl Fn(usize) -> Write) -> f64 {
+    // What it takes to make the bodies is no part of the limit.
+    let writes: Vec<Write> = (0..size).map(write).collect();
+    let start = Instant::now();
+    stream::iter(writes)
+        .for_each_concurrent(PARALLEL, |(method, path, content, body)| async move {
+            request(client, method, &path, content, body).await;
+        })
+        .await;
+    size as f64 / start.elapsed().as_secs_f64()
+}
+
+fn manifest(namespace: &str, number: usize, generation: usize) -> Value {
+    let mut manifest = fleet::manifest(number, generation);
+    manifest["metadata"]["namespace"] = json!(namespace);
+    manifest
+}
+
+fn apply(namespace: &str, number: usize, generation: usize) -> Write {
+    let manifest = manifest(namespace, number, generation);
+    let path = format!("{}?fieldManager=bare&force=true&fieldValidation=Strict", path(&manifest));
+    ("PATCH", path, "application/apply-patch+yaml", manifest.to_string().into())
+}
+
+fn create(namespace: &str, number: usize) -> Write {
+    let manifest = manifest(namespace, number, 1);
+    let path = format!("{}?fieldManager=bare&fieldValidation=Strict", collection(&manifest));
+    ("POST", path, "application/json", manifest.to_string().into())
+}
+
+/// Without a version, so that nothing has to be read before.
+fn replace(namespace: &str, number: usize) -> Write {
+    let manifest = manifest(namespace, number, 2);
+    let path = format!("{}?fieldManager=bare&fieldValidation=Strict", path(&manifest));
+    ("PUT", path, "application/json", manifest.to_string().into())
+}
+
+/// Path of an object of the fleet.
+pub fn path(manifest: &Value) -> String {
+    format!("{}/{}", collection(manifest), manifest["metadata"]["name"].as_str().unwrap())
+}
+
+fn collection(manifest: &Value) -> String {
+    let (api, resource) = match manifest["kind"].as_str().unwrap() {
+        "Deployment" => ("/apis/apps/v1", "deployments"),
+        "Role" => ("/apis/rbac.authorization.k8s.io/v1", "roles"),
+        "Service" => ("/api/v1", "services"),
+        _ => ("/api/v1", "configmaps"),
+    };
+    format!("{api}/namespaces/{}/{resource}", manifest["metadata"]["namespace"].as_str().unwrap())
+}
+
+async fn request(client: &Client, method: &str, path: &str, content: &str, body: Vec<u8>) {
+    let request = Request::builder().method(method).uri(path).header("content-type", content);
+    let answer = client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
+    let status = answer.status();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(status.is_success(), "{method} {path}: {status}: {}", String::from_utf8_lossy(&body));
+}
