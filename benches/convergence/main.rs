@@ -166,14 +166,14 @@ impl Bench {
         }
         let checked = start.elapsed();
         let metrics = self.governed.reconciler_metrics();
-        let asked = metrics.sum("gitadel_canonicalisations_total", &["kind=\"asked\""]);
-        let writes = metrics.sum("gitadel_applies_total", &[]);
+        let asked = metrics.sum("gitadel_canonicalisations_total", &["kind=\"asked\""]).abs();
+        let writes = metrics.sum("gitadel_applies_total", &[]).abs();
         figure(
             &format!("cold start: {size} objects: every object checked"),
             short(checked),
             "",
             format!(
-                "webhook ready after {}, reconciler after {}; {asked} dry-runs, {writes} writes",
+                "webhook ready after {}, reconciler after {}; {asked:.0} dry-runs, {writes:.0} writes",
                 short(webhook),
                 short(reconciler)
             ),

@@ -44,7 +44,7 @@ pub fn canonical_deployment(number: usize) -> Value {
             "template": {
                 "metadata": {"labels": {"app": app}},
                 "spec": {
-                    "containers": [container("app", number, 40), container("proxy", number, 20)],
+                    "containers": [container("app", number, 70), container("proxy", number, 35)],
                     "dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler",
                     "securityContext": {}, "terminationGracePeriodSeconds": 30,
                     "volumes": [{"name": "settings", "configMap": {"name": app, "defaultMode": 420}}],
