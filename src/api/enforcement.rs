@@ -1,7 +1,8 @@
 //! `Enforcement`: one Git source, what of the cluster it governs, and how strictly.
 //!
 //! The CRD manifest is generated from these types (`gitadel crd`), so that schema, defaults and validation rules are
-//! written once. Status is output only: nothing in gitadel reads it back for a decision.
+//! written once. Status is output only: nothing in gitadel reads it back for a decision. Kubernetes knows the formats int32
+//! and int64 only, and warns of those that Rust's unsigned numbers would get.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
@@ -103,7 +104,7 @@ pub struct GitSource {
     pub path: String,
     /// Seconds between two fetches where nobody notifies gitadel of a push.
     #[serde(default = "default_interval")]
-    #[schemars(range(min = 1, max = 86400))]
+    #[schemars(range(min = 1, max = 86400), extend("format" = "int64"))]
     pub interval_seconds: u32,
     /// Directory name below the reconciler's `--credentials-dir` that holds `username` and `password`, or
     /// `identity` and `known_hosts`.
@@ -261,7 +262,7 @@ pub struct Delegation {
 pub struct DeletionGuard {
     /// A single round may delete this many objects at most. Zero forbids deletion.
     #[serde(default = "default_guard")]
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = 1_000_000), extend("format" = "int64"))]
     pub max_objects: u32,
 }
 
@@ -312,9 +313,13 @@ pub struct CommitStatus {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectCounts {
+    #[schemars(extend("format" = "int64"))]
     pub declared: u32,
+    #[schemars(extend("format" = "int64"))]
     pub applied: u32,
+    #[schemars(extend("format" = "int64"))]
     pub failed: u32,
+    #[schemars(extend("format" = "int64"))]
     pub baseline: u32,
 }
 
@@ -322,8 +327,10 @@ pub struct ObjectCounts {
 #[serde(rename_all = "camelCase")]
 pub struct DriftStatus {
     /// Objects that differ from Git at this moment.
+    #[schemars(extend("format" = "int64"))]
     pub objects: u32,
     /// Objects that were put back since the reconciler became leader.
+    #[schemars(extend("format" = "int64"))]
     pub reverted: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reverted_at: Option<Time>,
