@@ -44,7 +44,9 @@ impl fmt::Display for Finding {
                 write!(f, "{path} must be the value that Git declares")
             }
             (Fault::Changed, Some(wanted), Some(given)) => {
-                write!(f, "{path} must be {}, not {}", Short(wanted), Short(given))
+                let (wanted, given) = (wanted.to_string(), given.to_string());
+                let from = first_to_show(&wanted, &given);
+                write!(f, "{path} must be {}, not {}", Excerpt(&wanted, from), Excerpt(&given, from))
             }
             (Fault::Changed, Some(wanted), None) => write!(f, "{path} must be {}, but is missing", Short(wanted)),
             (Fault::Changed, None, _) | (Fault::Undeclared, _, _) => write!(f, "{path} is not declared in Git"),
@@ -64,15 +66,36 @@ impl fmt::Display for Finding {
 struct Short<'a>(&'a Value);
 
 const SHORT: usize = 72;
+/// How much of what two long values have in common is shown before the place where they differ.
+const COMMON: usize = 24;
 
 impl fmt::Display for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        match text.char_indices().nth(SHORT) {
-            Some((end, _)) => write!(f, "{}…", &text[..end]),
-            None => f.write_str(&text),
-        }
+        Excerpt(&self.0.to_string(), 0).fmt(f)
     }
+}
+
+/// Text from this character on, cut where it gets long.
+struct Excerpt<'a>(&'a str, usize);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text, from) = *self;
+        let at = |position| text.char_indices().nth(position).map(|(byte, _)| byte);
+        let start = at(from).unwrap_or(text.len());
+        let end = at(from + SHORT);
+        if from > 0 {
+            f.write_str("…")?;
+        }
+        f.write_str(text.get(start..end.unwrap_or(text.len())).unwrap_or_default())?;
+        if end.is_some() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+/// Two values must not read alike because both are cut before they differ.
+fn first_to_show(wanted: &str, given: &str) -> usize {
+    let common = wanted.chars().zip(given.chars()).take_while(|(wanted, given)| wanted == given).count();
+    if common + COMMON < SHORT { 0 } else { common - COMMON }
 }
 
 struct BoundsText<'a>(Option<&'a Value>);
@@ -95,6 +118,26 @@ mod tests {
 
     use super::super::path::Segment;
     use super::*;
+
+    #[test]
+    fn long_values_are_shown_where_they_differ() {
+        let rules =
+            |verbs: &[&str]| json!([{"apiGroups": [""], "resources": ["endpoints", "services"], "verbs": verbs}]);
+        let finding = |wanted, given| Finding {
+            path: Path(vec![Segment::Field("rules".into())]),
+            fault: Fault::Changed,
+            wanted: Some(wanted),
+            given: Some(given),
+        };
+        assert_eq!(
+            finding(rules(&["list", "watch"]), rules(&["list", "watch", "delete"])).to_string(),
+            r#"rules must be …,"verbs":["list","watch"]}], not …,"verbs":["list","watch","delete"]}]"#
+        );
+        assert_eq!(
+            finding(json!("ä".repeat(99)), json!("ä".repeat(80))).to_string(),
+            format!("rules must be …{}, not …{}\"", "ä".repeat(43) + "\"", "ä".repeat(24))
+        );
+    }
 
     #[test]
     fn findings_read_like_sentences() {
