@@ -157,6 +157,7 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         metrics: Arc::clone(&metrics),
         reverted: Default::default(),
         recording: Default::default(),
+        settled: Default::default(),
         last_reverted: Default::default(),
     });
     let workers = {

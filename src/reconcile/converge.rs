@@ -42,6 +42,8 @@ pub struct Workshop {
     pub last_reverted: Mutex<Option<Timestamp>>,
     /// The baseline is being recorded: what is undeclared may yet become a part of it.
     pub recording: AtomicBool,
+    /// All that Git declares is known to this process, as of a moment since it leads.
+    pub settled: AtomicBool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,8 @@ enum ConvergeError {
     StoredOtherwise(String),
     #[error("nothing undeclared is removed before the baseline is recorded")]
     BaselineNotRecorded,
+    #[error("nothing undeclared is removed before every source was read and brought about once")]
+    NotSettled,
     #[error(
         "{0} deletions in the last minute reached the limit of spec.deletionGuard; nothing more is deleted until a \
          commit raises it or a minute has passed"
@@ -151,7 +155,13 @@ impl Workshop {
         let tolerance = world.tolerance(&entry);
         let latitude = tolerance.latitude(kind);
         let target = Target { kind, allotted: tolerance.allotted, free: &tolerance.free };
-        let applied = apply::apply(&self.client, &target, &desired, live.cloned()).await?;
+        let applied = match (apply::apply(&self.client, &target, &desired, live.cloned()).await, live) {
+            // Somebody put another object in its place, past admission.
+            (Err(ApplyError::Immutable { .. }), Some(live)) if entry.recreate() => {
+                apply::recreate(&self.client, &target, &desired, live).await?
+            }
+            (applied, _) => applied?,
+        };
         // The webhook may not be asked at this moment, or be another replica's: what is stored is looked at as well.
         let stored = Document::from_value(&applied.object);
         if let Assessment::Drifted(findings) = assess(world, kind, &work.id, stored.root())? {
@@ -177,6 +187,9 @@ impl Workshop {
         }
         if self.recording.load(Ordering::SeqCst) {
             return Err(ConvergeError::BaselineNotRecorded);
+        }
+        if work.cause != Cause::Prune && !self.settled.load(Ordering::SeqCst) {
+            return Err(ConvergeError::NotSettled);
         }
         // A prune was counted against the guard as a whole, before it began.
         let counted = work.cause != Cause::Prune && !is_canary(&work.id);
@@ -249,6 +262,7 @@ fn error_reason(error: &ConvergeError) -> &'static str {
         ConvergeError::UnknownKind(_) => "unknown_kind",
         ConvergeError::ValuesUnknown => "values_unknown",
         ConvergeError::BaselineNotRecorded => "recording",
+        ConvergeError::NotSettled => "not_settled",
         ConvergeError::DeletionGuard(_) => "deletion_guard",
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -61,11 +62,17 @@ struct Known {
     broken: Vec<Problem>,
     since: Instant,
     baseline: BaselineState,
+    /// Git was read since this process leads, or began.
+    current: bool,
+    /// What the inventory names and Git no longer declares is known.
+    recalled: bool,
     /// Problems of the last round.
     problems: Vec<Problem>,
     declared: u32,
     status: EnforcementStatus,
     converged_commit: Option<String>,
+    /// The commit of the last round that this process ended, since it leads or began.
+    round_commit: Option<String>,
 }
 
 /// An Enforcement that enforces nothing, because its spec cannot be understood.
@@ -238,6 +245,12 @@ impl Engine {
                     if leads {
                         // Whatever differs now was nobody's to put right, or the last leader's.
                         self.watched.clear();
+                        self.workshop.settled.store(false, Ordering::SeqCst);
+                        for (name, known) in &mut self.known {
+                            known.current = false;
+                            known.round_commit = None;
+                            self.receiver.bell(name).notify_one();
+                        }
                         round_due = Some(tokio::time::Instant::now());
                     }
                 }
@@ -340,10 +353,13 @@ impl Engine {
                     broken: Vec::new(),
                     since: Instant::now(),
                     baseline: before.map_or_else(BaselineState::default, |b| b.baseline),
+                    current: false,
+                    recalled: false,
                     problems: Vec::new(),
                     declared: 0,
                     status,
                     converged_commit: None,
+                    round_commit: None,
                 }
             }
         };
@@ -391,6 +407,9 @@ impl Engine {
         }
         known.seen = update.seen.or(known.seen.take());
         let first = !std::mem::replace(&mut known.looked, true);
+        let read = !matches!(update.outcome, Err(Failure::Unreadable(_)));
+        let first = first || (read && !known.current);
+        known.current |= read;
         let result = match &update.outcome {
             Ok(_) => "success",
             Err(Failure::Unreadable(_)) => "unreadable",
@@ -455,7 +474,8 @@ impl Engine {
                         Source { commit, subject, reference, baseline_recorded, ..settings }
                     }
                 };
-                Some(Participant { source, state: known.state.clone(), prune: known.enforcement.spec.prune })
+                let (state, prune) = (known.state.clone(), known.enforcement.spec.prune);
+                Some(Participant { source, state, prune, recall: !known.recalled })
             })
             .collect()
     }
@@ -496,12 +516,15 @@ impl Engine {
         let baselines = |source: &Source| self.known.get(&source.name).map(|known| &known.baseline);
         recorder.publish(&participants, baselines).await?;
         let environment = Environment::read(&client).await?;
-        // Watched before the round: what exists is then known without asking for each object.
         if self.watched.is_empty() {
             // What differs now may be what the newest commit changes: it is written once, not back and then forth.
             self.holding = Some(Instant::now());
             self.watches.hold();
-            self.watch(&participants);
+            // Watched before the round, what exists is known without asking for each object. Where the world is closed
+            // already, what is declared must be known first, or it would be taken for undeclared.
+            if !participants.iter().any(|participant| participant.source.baseline_recorded) {
+                self.watch(&participants);
+            }
         }
         let round = Round {
             workshop: &self.workshop,
@@ -523,10 +546,12 @@ impl Engine {
         if leader {
             self.record_baselines(&mut participants).await?;
             self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
-            inventory_record::write(&self.workshop, &participants).await?;
+            inventory_record::write(&self.workshop, &participants, &report.undecided).await?;
         } else {
             self.freeze(&mut participants).await?;
         }
+        // Nothing undeclared is removed before that: what this process does not know yet, another may just have applied.
+        self.workshop.settled.store(self.known.values().all(|known| known.current), Ordering::SeqCst);
         self.watch(&participants);
         let _ = self.ready.send(true);
         Ok(report.retry || incomplete)
@@ -534,6 +559,12 @@ impl Engine {
 
     fn used_kinds(&self, participants: &[Participant]) -> BTreeMap<GroupKind, String> {
         let mut used = BTreeMap::new();
+        if participants.iter().any(|participant| participant.state.is_none()) {
+            // What such a source declares is known to the snapshot only.
+            let world = self.workshop.publisher.world();
+            let registered = world.snapshot.meta().kinds.iter().filter(|kind| kind.registered);
+            used.extend(registered.map(|kind| (GroupKind::new(&kind.group, &kind.kind), kind.version.clone())));
+        }
         for known in self.known.values() {
             used.extend(known.baseline.kinds());
         }
@@ -549,7 +580,10 @@ impl Engine {
 
     fn settle(&mut self, participants: &[Participant], report: &mut RoundReport) {
         for (index, participant) in participants.iter().enumerate() {
-            let Some(known) = self.known.get_mut(&participant.source.name) else { continue };
+            let known = self.known.get_mut(&participant.source.name).filter(|_| participant.state.is_some());
+            let Some(known) = known else { continue };
+            known.recalled = report.undecided.is_empty();
+            known.round_commit = Some(participant.source.commit.clone());
             known.declared = report.declared.get(index).copied().unwrap_or_default();
             known.problems = report.problems.iter().filter(|p| p.source == index).map(|p| p.problem.clone()).collect();
             let commit = &participant.source.commit;
@@ -687,6 +721,7 @@ impl Engine {
                     .map(|problem| ("InvalidSpec", problem.clone()))
                     .or(known.failure.clone()),
                 seen_commit: known.seen.as_ref().map(|commit| commit.id.clone()),
+                round_commit: known.round_commit.clone(),
                 enforcing: self.governor.is_enforcing(),
                 problems,
                 declared: known.declared,

@@ -79,6 +79,11 @@ impl EventLog {
         self.send(EventType::Warning, "UndeclaredRemoved", "Delete", note, reference(id, &kind.version), "");
     }
 
+    pub fn recreated(&self, id: &ObjectId, kind: &KindInfo) {
+        let note = format!("{id} could not become what Git declares, and was deleted to be created again");
+        self.send(EventType::Normal, "Recreated", "Recreate", note, reference(id, &kind.version), "");
+    }
+
     pub fn webhook_restored(&self, what: &str, took: Duration) {
         let id = ObjectId::new("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "", MANAGER);
         let note = format!("The webhook configuration was {what} and was restored within {} ms", took.as_millis());

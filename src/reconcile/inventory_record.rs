@@ -1,4 +1,4 @@
-//! Writes the inventory into its shards, and prunes by it what a new Pod finds there and never saw declared.
+//! Reads the inventory from its shards and writes it there.
 
 use std::collections::BTreeSet;
 
@@ -22,38 +22,55 @@ pub enum InventoryError {
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::SnapshotError),
+    #[error(transparent)]
+    Source(#[from] crate::source::SourceError),
+    #[error("the task that reads Git died: {0}")]
+    Task(#[from] tokio::task::JoinError),
 }
 
-/// Brings the shards of every source up to date with what is declared and applied.
+/// Brings the shards of every source up to date with what is declared and applied. Lines of `undecided` objects stay.
 ///
 /// # Errors
 /// A shard cannot be read or written. The next round tries again.
-pub async fn write(workshop: &Workshop, participants: &[Participant]) -> Result<(), InventoryError> {
+pub async fn write(
+    workshop: &Workshop,
+    participants: &[Participant],
+    undecided: &BTreeSet<ObjectId>,
+) -> Result<(), InventoryError> {
     let world = workshop.publisher.world();
     let api: Api<ConfigMap> = Api::namespaced(workshop.client.clone(), SYSTEM_NAMESPACE);
     for (index, participant) in participants.iter().enumerate() {
-        if participant.source.action != Action::Enforce {
+        if participant.source.action != Action::Enforce || participant.state.is_none() {
             continue;
         }
         let name = participant.source.name.as_str();
-        let shards = api.list(&ListParams::default().labels(&format!("{ENFORCEMENT_LABEL}={name}"))).await?;
-        let shards: Vec<Value> = shards.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        let shards = shards(&api, name).await?;
         let inventory = Inventory::read(shards.iter());
         let mut declared = Vec::new();
+        let mut kept = undecided.clone();
         for entry in world.snapshot.iter() {
             let entry = entry?;
-            if entry.class() == EntryClass::Declared && entry.source() == Some(index) && entry.canonical().is_some() {
-                declared.push(Line {
+            if entry.source() != Some(index) {
+                continue;
+            }
+            match entry.class() {
+                EntryClass::Declared if entry.canonical().is_some() => declared.push(Line {
                     id: entry.id().to_owned(),
                     commit: participant.source.commit.clone(),
                     file: entry.file().unwrap_or_default().to_owned(),
-                });
+                }),
+                // Declared, but not written yet; or no longer declared, and kept: a new Pod must know of it.
+                EntryClass::Declared | EntryClass::Retained => _ = kept.insert(entry.id().to_owned()),
+                EntryClass::Baseline => {}
             }
         }
-        let ids: BTreeSet<&ObjectId> = declared.iter().map(|line| &line.id).collect();
+        kept.extend(declared.iter().map(|line| line.id.clone()));
         let gone: BTreeSet<ObjectId> =
-            inventory.lines().map(|line| line.id.clone()).filter(|id| !ids.contains(id)).collect();
+            inventory.lines().map(|line| line.id.clone()).filter(|id| !kept.contains(id)).collect();
         let (next, changed) = inventory.updated(name, declared, &gone);
+        if !changed.is_empty() {
+            remember(participant).await?;
+        }
         for shard in changed {
             let known = shards.iter().find(|s| s["metadata"]["name"] == *shard);
             match next.config_map(name, &shard) {
@@ -65,6 +82,37 @@ pub async fn write(workshop: &Workshop, participants: &[Participant]) -> Result<
         }
     }
     Ok(())
+}
+
+/// The inventory of one source.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn read(workshop: &Workshop, enforcement: &str) -> Result<Inventory, InventoryError> {
+    let api: Api<ConfigMap> = Api::namespaced(workshop.client.clone(), SYSTEM_NAMESPACE);
+    Ok(Inventory::read(shards(&api, enforcement).await?.iter()))
+}
+
+async fn shards(api: &Api<ConfigMap>, enforcement: &str) -> Result<Vec<Value>, InventoryError> {
+    let shards = api.list(&ListParams::default().labels(&format!("{ENFORCEMENT_LABEL}={enforcement}"))).await?;
+    Ok(shards.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+}
+
+/// A commit that the inventory names must be found again, even after a force-push. What leads to it needs no reference
+/// of its own.
+async fn remember(participant: &Participant) -> Result<(), InventoryError> {
+    let Some(state) = participant.state.clone() else { return Ok(()) };
+    tokio::task::spawn_blocking(move || {
+        let (repository, tip) = (&state.repository, &state.rendered.commit);
+        repository.remember(tip)?;
+        for earlier in repository.remembered()? {
+            if earlier != tip.id && repository.is_ancestor(&earlier, &tip.id)? {
+                repository.forget(&earlier)?;
+            }
+        }
+        Ok(())
+    })
+    .await?
 }
 
 async fn store(api: &Api<ConfigMap>, map: Value, known: Option<&Value>) -> Result<(), InventoryError> {

@@ -4,7 +4,7 @@
 //! what differs. A stage begins when the one before is done, since a dry-run needs the Namespace and the kind. Batches
 //! bound the memory: no more than one batch of whole objects is held at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ use crate::snapshot::{EntryClass, EntryDraft, Source};
 /// Objects whose content is held at once.
 const BATCH: usize = 500;
 /// Requests under way at once. More gain nothing: the API server is the limit.
-const PARALLEL: usize = 16;
+pub(super) const PARALLEL: usize = 16;
 /// How long a stage waits for what the one before has created.
 const CREATED_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks at what the watches saw.
@@ -46,6 +46,8 @@ pub struct Participant {
     /// `None` where Git was not read since this process began: then its entries stay as they are.
     pub state: Option<Arc<SourceState>>,
     pub prune: bool,
+    /// The inventory may name objects that this process does not know.
+    pub recall: bool,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +59,8 @@ pub struct RoundReport {
     pub retry: bool,
     /// The API server may serve other kinds now.
     pub kinds_changed: bool,
+    /// Objects in the inventory of which nothing could be found out yet.
+    pub undecided: BTreeSet<ObjectId>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +77,8 @@ pub enum RoundError {
     Snapshot(#[from] crate::snapshot::SnapshotError),
     #[error("what defaults depend on (mutators, limit ranges, classes) changed meanwhile; the round begins anew")]
     EnvironmentChanged,
+    #[error(transparent)]
+    Inventory(#[from] super::inventory_record::InventoryError),
 }
 
 pub struct Round<'a> {
@@ -86,6 +92,16 @@ pub struct Round<'a> {
     pub leader: bool,
     /// The step that is being taken.
     pub step: Step,
+}
+
+/// What came of an attempt.
+#[derive(Default)]
+struct Attempted {
+    changed: bool,
+    /// Predictions that were not admitted or not taken.
+    refused: Vec<ObjectId>,
+    /// Objects, with their uids, that have to go before the declared ones can be made.
+    obsolete: Vec<(ObjectId, String)>,
 }
 
 /// What became of one declared object.
@@ -105,6 +121,8 @@ struct Prepared {
     problem: Option<(CanonicaliseError, bool)>,
     predicted: bool,
     asked: bool,
+    /// The uid of the live object, where Git lets it be deleted because it cannot become the declared one.
+    obsolete: Option<String>,
 }
 
 impl Round<'_> {
@@ -158,6 +176,7 @@ impl Round<'_> {
         }
         report.retry |= desired.unknown_kinds;
         self.step = Step::FINISHED;
+        self.recall(&desired, &mut report).await?;
         self.retire(&desired, &mut report).await?;
         self.workshop.publisher.reached(self.step);
         report.problems.append(&mut desired.problems);
@@ -209,30 +228,38 @@ impl Round<'_> {
 
     /// Canonicalises, publishes and applies some objects. True where anything changed.
     async fn batch(&self, objects: &[(ObjectId, Declaration)], report: &mut RoundReport) -> Result<bool, RoundError> {
-        let positions: HashMap<&ObjectId, &Declaration> = objects.iter().map(|(id, d)| (id, d)).collect();
-        let (changed, refused) = self.attempt(objects, true, &positions, report).await?;
-        if refused.is_empty() {
-            return Ok(changed);
+        let declarations: HashMap<&ObjectId, &Declaration> = objects.iter().map(|(id, d)| (id, d)).collect();
+        let these = |ids: Vec<ObjectId>| -> Vec<(ObjectId, Declaration)> {
+            ids.into_iter().filter_map(|id| declarations.get(&id).map(|d| (id.clone(), (*d).clone()))).collect()
+        };
+        let before = self.workshop.publisher.world();
+        let mut attempted = self.attempt(objects, true, &before, report).await?;
+        if !attempted.refused.is_empty() {
+            // Each was a prediction that its object did not bear out: the server is asked about these, and what cannot
+            // be canonicalised keeps the state that it had before the prediction.
+            let again = these(std::mem::take(&mut attempted.refused));
+            attempted.obsolete.extend(self.attempt(&again, false, &before, report).await?.obsolete);
         }
-        // Each was a prediction that its object did not bear out: the server is asked about these.
-        let again: Vec<_> = refused.iter().filter_map(|id| Some((id.clone(), (*positions.get(id)?).clone()))).collect();
-        self.attempt(&again, false, &positions, report).await?;
-        Ok(true)
+        if !attempted.obsolete.is_empty() {
+            let gone = these(self.remove_obsolete(attempted.obsolete, &declarations, report).await);
+            self.attempt(&gone, false, &self.workshop.publisher.world(), report).await?;
+        }
+        Ok(attempted.changed)
     }
 
-    /// One attempt at some objects; returns whether anything changed, and the predictions that were refused.
+    /// One attempt at some objects. `before` is the world whose states stay where no other can be found.
     async fn attempt(
         &self,
         objects: &[(ObjectId, Declaration)],
         may_predict: bool,
-        positions: &HashMap<&ObjectId, &Declaration>,
+        before: &World,
         report: &mut RoundReport,
-    ) -> Result<(bool, Vec<ObjectId>), RoundError> {
-        let world = self.workshop.publisher.world();
+    ) -> Result<Attempted, RoundError> {
+        let positions: HashMap<&ObjectId, &Declaration> = objects.iter().map(|(id, d)| (id, d)).collect();
         let mut prepared: Vec<Prepared> = Vec::new();
         {
             let mut outcomes = stream::iter(objects)
-                .map(|(id, declaration)| self.prepare(&world, id, declaration, may_predict))
+                .map(|(id, declaration)| self.prepare(before, id, declaration, may_predict))
                 .buffer_unordered(PARALLEL);
             while let Some(outcome) = outcomes.next().await {
                 if let Outcome::New(new) = outcome {
@@ -241,7 +268,7 @@ impl Round<'_> {
             }
         }
         if prepared.is_empty() {
-            return Ok((false, Vec::new()));
+            return Ok(Attempted::default());
         }
         if prepared.iter().any(|new| new.asked) {
             // A mutator that came meanwhile may be in the answers.
@@ -253,7 +280,9 @@ impl Round<'_> {
         let mut work = Vec::new();
         let mut predicted = HashSet::new();
         let mut edit = Edit::default();
+        let mut obsolete = Vec::new();
         for new in prepared {
+            obsolete.extend(new.obsolete.clone().map(|uid| (new.draft.id.clone(), uid)));
             if let Some((error, retry)) = &new.problem
                 && let Some(declaration) = positions.get(&new.draft.id)
             {
@@ -264,7 +293,11 @@ impl Round<'_> {
                 predicted.insert(new.draft.id.clone());
             }
             if new.changed && new.draft.canonical.is_some() {
-                work.push((new.draft.id.clone(), new.live));
+                if before.enforces(new.draft.id.as_ref()) {
+                    work.push((new.draft.id.clone(), new.live));
+                } else {
+                    self.note_difference(before, &new);
+                }
             }
             if let Some(secret) = new.secret {
                 edit.secrets.insert(new.draft.id.clone(), secret);
@@ -273,7 +306,7 @@ impl Round<'_> {
         }
         let published = self.workshop.publisher.publish(|_, _| Some(edit)).await?;
         if !self.leader || work.is_empty() {
-            return Ok((true, Vec::new()));
+            return Ok(Attempted { changed: true, obsolete, ..Attempted::default() });
         }
         let failed = self.apply(&published, work).await;
         let (refused, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(id, _)| predicted.contains(id));
@@ -283,7 +316,19 @@ impl Round<'_> {
                 report.problems.push(self.problem(&id, declaration, "NotApplied", message));
             }
         }
-        Ok((true, refused.into_iter().map(|(id, _)| id).collect()))
+        let refused = refused.into_iter().map(|(id, _)| id).collect();
+        Ok(Attempted { changed: true, refused, obsolete })
+    }
+
+    /// Where Git is only compared with the cluster, a difference is all that comes of it.
+    fn note_difference(&self, world: &World, new: &Prepared) {
+        let id = &new.draft.id;
+        if self.workshop.tracker.drifted(id) {
+            let cause = if matches!(new.live, Live::Absent) { "absent" } else { "changed" };
+            let enforcement = world.enforcement_of(id.as_ref());
+            self.workshop.metrics.drift_detected.with_label_values(&[enforcement, cause]).inc();
+            tracing::info!(object = %id, cause, "differs from Git");
+        }
     }
 
     /// Writes objects, and returns those that were not taken.
@@ -375,6 +420,7 @@ impl Round<'_> {
                 problem: None,
                 predicted: false,
                 asked: false,
+                obsolete: None,
             }));
         }
         self.ask(world, draft, declaration, manifest.value, may_predict).await
@@ -401,19 +447,14 @@ impl Round<'_> {
             Err(refusal) => return failed(draft, CanonicaliseError::Api(refusal), true),
         };
         let source = &self.participants[declaration.source].source;
+        // A prediction is proven by its write: whoever does not write learns of no wrong one.
+        let writes = self.leader && world.enforces(id.as_ref());
+        let may_predict = may_predict && writes && self.environment.is_predictable();
         let asked = self
             .canonicaliser
             .canonicalise(
                 &self.workshop.client,
-                Question {
-                    kind: &kind.info,
-                    id: &id,
-                    manifest: &manifest,
-                    live: live.clone(),
-                    source,
-                    // Whoever does not write learns of no wrong prediction.
-                    may_predict: may_predict && self.leader && self.environment.is_predictable(),
-                },
+                Question { kind: &kind.info, id: &id, manifest: &manifest, live: live.clone(), source, may_predict },
             )
             .await;
         match asked {
@@ -425,7 +466,23 @@ impl Round<'_> {
                 let live = live.map_or(Live::Absent, |live| Live::Present(Arc::new(live)));
                 let predicted = canonical.provenance == Provenance::Predicted;
                 let asked = !predicted;
-                Outcome::New(Box::new(Prepared { draft, secret, live, changed, problem: None, predicted, asked }))
+                let new = Prepared { draft, secret, live, changed, problem: None, predicted, asked, obsolete: None };
+                Outcome::New(Box::new(new))
+            }
+            Err(CanonicaliseError::NeedsRecreate { .. }) if declaration.summary.recreate => {
+                // What it becomes is known when it is gone. Until then it may only go.
+                draft.canonical = None;
+                draft.problem = Some("it is deleted to be created again, as Git asks".to_owned());
+                Outcome::New(Box::new(Prepared {
+                    draft,
+                    secret: None,
+                    obsolete: live.as_ref().map(|live| rest::metadata(live, "uid").to_owned()),
+                    live: Live::Unknown,
+                    changed: false,
+                    problem: None,
+                    predicted: false,
+                    asked: true,
+                }))
             }
             Err(error) => {
                 self.workshop.metrics.canonicalisations.with_label_values(&["failed"]).inc();
@@ -476,89 +533,13 @@ impl Round<'_> {
         }
     }
 
-    /// What left Git: pruned, or kept and frozen.
-    async fn retire(&self, desired: &Desired, report: &mut RoundReport) -> Result<(), RoundError> {
-        let world = self.workshop.publisher.world();
-        let mut gone: BTreeMap<usize, Vec<ObjectId>> = BTreeMap::new();
-        for entry in world.snapshot.iter() {
-            let entry = entry?;
-            let id = entry.id().to_owned();
-            if entry.class() != EntryClass::Declared || desired.objects.contains_key(&id) {
-                continue;
-            }
-            if let Some(source) = entry.source() {
-                gone.entry(source).or_default().push(id);
-            }
-        }
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let unknown: HashSet<String> = desired.problems.iter().filter_map(|p| p.problem.object.clone()).collect();
-        let mut edit = Edit::default();
-        let mut prune: Vec<ObjectId> = Vec::new();
-        for (source, ids) in gone {
-            let Some(participant) = self.participants.get(source).filter(|p| p.state.is_some()) else { continue };
-            // An object that is still in Git and cannot be resolved now has not left it.
-            let ids: Vec<ObjectId> = ids.into_iter().filter(|id| !unknown.contains(&id.to_string())).collect();
-            let (keep, go): (Vec<_>, Vec<_>) =
-                ids.into_iter().partition(|id| !participant.prune || !super::retention::may_be_pruned(&world, id));
-            let limit = participant.source.deletion_guard as usize;
-            let held_back = go.len() > limit;
-            if held_back {
-                let message = format!(
-                    "{} objects left Git, more than spec.deletionGuard.maxObjects ({limit}) allows in one go; they are \
-                     kept until the limit is raised or they are declared again",
-                    go.len()
-                );
-                report.problems.push(SourceProblem {
-                    source,
-                    problem: Problem {
-                        reason: "DeletionGuard".into(),
-                        object: None,
-                        position: None,
-                        commit: Some(participant.source.commit.clone()),
-                        message,
-                    },
-                });
-            }
-            let retained = if held_back {
-                keep.into_iter().chain(go).collect()
-            } else {
-                prune.extend(go);
-                keep
-            };
-            for id in retained {
-                edit.put.extend(super::retention::retained(&world, &id)?);
-            }
-        }
-        edit.remove = prune.iter().cloned().collect();
-        let published = self.workshop.publisher.publish(|_, _| Some(edit)).await?;
-        if self.leader && !prune.is_empty() {
-            self.workshop.publisher.served(&published, SERVED_LIMIT).await;
-            self.workshop.peers.wait(&self.workshop.publisher.reached(self.step)).await;
-            self.prune(prune, report).await;
-        }
-        Ok(())
-    }
-
-    /// In the reverse of the order of creation: what is in a Namespace goes before it.
-    async fn prune(&self, ids: Vec<ObjectId>, report: &mut RoundReport) {
-        let mut stages: BTreeMap<Stage, BTreeSet<ObjectId>> = BTreeMap::new();
-        for id in ids {
-            stages.entry(Stage::of(&id.kind)).or_default().insert(id);
-        }
-        for (_, ids) in stages.into_iter().rev() {
-            let since = Instant::now();
-            let mut attempts = stream::iter(ids)
-                .map(|id| self.queue.attempt(Work { id, live: Live::Unknown, cause: Cause::Prune, since }))
-                .buffer_unordered(PARALLEL);
-            while let Some(attempt) = attempts.next().await {
-                report.retry |= matches!(attempt, Attempt::Failed(_));
-            }
-        }
-    }
-
-    fn problem(&self, id: &ObjectId, declaration: &Declaration, reason: &str, message: String) -> SourceProblem {
+    pub(super) fn problem(
+        &self,
+        id: &ObjectId,
+        declaration: &Declaration,
+        reason: &str,
+        message: String,
+    ) -> SourceProblem {
         SourceProblem {
             source: declaration.source,
             problem: Problem {
@@ -575,6 +556,8 @@ impl Round<'_> {
 /// An object that cannot be canonicalised keeps its last good state, if it has one.
 fn failed(mut draft: EntryDraft, error: CanonicaliseError, retry: bool) -> Outcome {
     draft.problem = Some(error.to_string());
+    // Without a state to compare with, the permission to recreate would let anybody delete it.
+    draft.recreate &= draft.canonical.is_some();
     Outcome::New(Box::new(Prepared {
         draft,
         secret: None,
@@ -583,6 +566,7 @@ fn failed(mut draft: EntryDraft, error: CanonicaliseError, retry: bool) -> Outco
         problem: Some((error, retry)),
         predicted: false,
         asked: false,
+        obsolete: None,
     }))
 }
 

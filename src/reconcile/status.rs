@@ -22,6 +22,8 @@ pub struct Facts {
     pub seen_commit: Option<String>,
     /// The enforced source, at its commit.
     pub source: Option<Source>,
+    /// The commit that was compared with the whole cluster last.
+    pub round_commit: Option<String>,
     /// The webhook was seen to reject by it.
     pub enforcing: bool,
     pub problems: Vec<Problem>,
@@ -61,7 +63,8 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
     let message = if enforcing { "the webhook judges every write in the scope" } else { "no write is judged yet" };
     set(ConditionType::Enforcing, enforcing, why, message.into());
 
-    let newest = facts.source.as_ref().map(|source| &source.commit) == facts.seen_commit.as_ref();
+    let enforced = facts.source.as_ref().map(|source| &source.commit);
+    let newest = enforced == facts.seen_commit.as_ref() && enforced == facts.round_commit.as_ref();
     let degraded = !facts.problems.is_empty();
     let first = facts.problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
     let short = commit.as_ref().map_or("nothing", |commit| commit.short.as_str());
@@ -85,7 +88,11 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
                 ConditionType::Converged,
                 false,
                 "Progressing",
-                format!("{short} is in force; a newer one is on its way"),
+                if enforced == facts.seen_commit.as_ref() {
+                    format!("{short} is being compared with the cluster")
+                } else {
+                    format!("{short} is in force; a newer one is on its way")
+                },
             );
         }
     }
@@ -158,6 +165,7 @@ mod tests {
         let source = super::super::settings::source(&super::super::settings::read(&object).unwrap()).unwrap();
         Facts {
             seen_commit: Some("1a2b3c4d".into()),
+            round_commit: Some("1a2b3c4d".into()),
             source: Some(Source { commit: "1a2b3c4d".into(), ..source }),
             enforcing: true,
             ..Facts::default()
@@ -180,6 +188,8 @@ mod tests {
         assert_eq!(condition(&drifted, "Converged"), ("False", "Drift"));
         let newer = Facts { seen_commit: Some("ffff".into()), ..facts() };
         assert_eq!(condition(&compose(&newer, &drifted, &at(2)), "Converged"), ("False", "Progressing"));
+        let begun = Facts { round_commit: None, ..facts() };
+        assert_eq!(condition(&compose(&begun, &drifted, &at(2)), "Converged"), ("False", "Progressing"));
         let problem = Problem {
             message: "no".into(),
             reason: "InvalidManifest".into(),

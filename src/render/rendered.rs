@@ -111,6 +111,11 @@ pub fn bodies(repository: &Repository, rendered: &Rendered, file: &str) -> Resul
     Ok(manifests.into_iter().map(|(_, manifest)| manifest).collect())
 }
 
+/// The objects that the content of a file declares, whatever else is wrong with it.
+pub fn declared_in(file: &str, content: &[u8]) -> Vec<(ManifestSummary, Manifest)> {
+    manifests(file, content).0
+}
+
 fn no_manifest(rendered: &Rendered, file: &str, index: usize) -> RenderError {
     RenderError::NoManifest { file: file.to_owned(), index, commit: rendered.commit.short() }
 }

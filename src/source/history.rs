@@ -84,4 +84,39 @@ impl Repository {
             _ => Ok(None),
         }
     }
+
+    /// The newest content of `file` that `matches`, along the first parents from `tip` back to `since`. None where
+    /// there is none, or where `since` is not met on the way.
+    pub fn last_content(
+        &self,
+        file: &str,
+        tip: &CommitInfo,
+        since: &str,
+        mut matches: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>, SourceError> {
+        let repository = self.store.local();
+        let since = self.store.parse_id(since)?;
+        let mut next = Some(self.store.parse_id(&tip.id)?);
+        let (mut seen, mut found) = (None, None);
+        while let Some(id) = next.take() {
+            let commit = repository.find_commit(id).map_err(|error| self.store.damaged(&error))?;
+            let entry = commit
+                .tree()
+                .and_then(|tree| tree.lookup_entry(file.split('/').map(str::as_bytes)))
+                .map_err(|error| self.store.damaged(&error))?;
+            let blob = entry.filter(|entry| entry.mode().is_blob()).map(|entry| entry.object_id());
+            if found.is_none() && blob != seen {
+                seen = blob;
+                found = match blob {
+                    Some(blob) => Some(self.read(&blob.to_string())?).filter(|content| matches(content)),
+                    None => None,
+                };
+            }
+            if id == since {
+                return Ok(found);
+            }
+            next = commit.parent_ids().next().map(gix::Id::detach);
+        }
+        Ok(None)
+    }
 }

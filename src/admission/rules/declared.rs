@@ -13,6 +13,7 @@ use crate::compare::{
     FreeField, Latitude, Path, PathPattern, PatternSegment, Segment, difference, judge as compare, judge_create,
 };
 use crate::document::Node;
+use crate::object::ObjectRef;
 use crate::snapshot::{Entry, EntryClass};
 
 pub const RULE: Rule = Rule { name: "declared", judge };
@@ -22,6 +23,8 @@ fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
     match (request.operation, request.object, request.old) {
         (Operation::Delete, _, old) if request.subresource.is_none() => delete(context, entry, old),
+        // What left Git may stay, but once it is gone it is like everything that Git does not declare.
+        (Operation::Create, ..) if entry.class() == EntryClass::Retained => Ok(None),
         (Operation::Create, Some(new), _) if request.subresource.is_none() => create(context, entry, new),
         (Operation::Update, _, _) if context.shows_whole_object() => update(context, entry),
         _ => {
@@ -46,19 +49,18 @@ fn create(context: &Context<'_>, entry: Entry<'_>, new: Node<'_>) -> Judgement {
     let free: Vec<_> = nobodys.flat_map(|row| row.fields.iter().cloned()).collect();
     let mut findings = judge_create(new, canonical, &Latitude { free: &free, ..context.latitude() });
     // The canonical object of one that lives holds what its delegates wrote, and a new one has none of it yet.
-    let kept = builtin::free_for_repair(
-        context.id.group,
-        context.id.kind,
-        context.id.namespace,
-        context.id.name,
-        canonical,
-        context.source,
-    );
+    let kept = kept_by_delegates(context, canonical);
     findings.retain(|f| f.given.is_some() || !is_kept(&kept, &f.path, f.wanted.as_ref()));
     if findings.is_empty() {
         return admit(Class::Governed);
     }
     deny(Class::Governed, denial::differs(context, entry, &findings))
+}
+
+/// The fields that are delegated to anybody.
+fn kept_by_delegates(context: &Context<'_>, canonical: Node<'_>) -> Vec<FreeField> {
+    let ObjectRef { group, kind, namespace, name } = context.id;
+    builtin::free_for_repair(group, kind, namespace, name, canonical, context.source)
 }
 
 fn update(context: &Context<'_>, entry: Entry<'_>) -> Judgement {
@@ -86,8 +88,16 @@ fn update(context: &Context<'_>, entry: Entry<'_>) -> Judgement {
 
 fn delete(context: &Context<'_>, entry: Entry<'_>, old: Option<Node<'_>>) -> Judgement {
     let recreated = || {
-        let (Some(canonical), Some(live)) = (entry.canonical(), old) else { return false };
-        entry.recreate() && !difference(live, canonical, &context.latitude()).is_empty()
+        // Where it has to go before it can be known what it becomes, there is nothing to compare with.
+        let differs = match (entry.canonical(), old) {
+            (Some(canonical), Some(live)) => {
+                // What delegates keep is no reason to delete it, whoever asks.
+                let free = kept_by_delegates(context, canonical);
+                !difference(live, canonical, &Latitude { free: &free, ..context.latitude() }).is_empty()
+            }
+            (canonical, _) => canonical.is_none(),
+        };
+        entry.recreate() && differs
     };
     let expired = || {
         let (Some(canonical), Some(live)) = (entry.canonical(), old) else { return false };
@@ -202,6 +212,7 @@ mod tests {
         World::new().entry(&deployment(), |draft| draft.class = EntryClass::Retained).expect(&[
             ("changed", Review::update(&deployment(), &drifted()), Deny, RULE.name),
             ("deleted", Review::delete(&deployment()), Allow, RULE.name),
+            ("created again", Review::create(&deployment()), Deny, "undeclared"),
         ]);
     }
 
@@ -238,6 +249,24 @@ mod tests {
         World::new().entry(&deployment(), |draft| draft.recreate = true).expect(&[
             ("one that differs", Review::delete(&drifted()), Allow, RULE.name),
             ("one that does not", Review::delete(&deployment()), Deny, RULE.name),
+            (
+                "but for what controllers write",
+                Review::delete(&with(
+                    &deployment(),
+                    "/metadata/annotations",
+                    json!({"deployment.kubernetes.io/revision": "7"}),
+                )),
+                Deny,
+                RULE.name,
+            ),
+        ]);
+        let unknown = |draft: &mut EntryDraft| {
+            draft.recreate = true;
+            draft.canonical = None;
+        };
+        World::new().entry(&deployment(), unknown).expect(&[
+            ("one that must go first", Review::delete(&deployment()), Allow, RULE.name),
+            ("and is not changed till then", Review::update(&deployment(), &drifted()), Deny, RULE.name),
         ]);
     }
 

@@ -1,0 +1,115 @@
+//! What left Git: pruned, or kept and frozen.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Instant;
+
+use futures::{StreamExt, stream};
+
+use super::converge::SERVED_LIMIT;
+use super::desired::{Desired, SourceProblem, Stage};
+use super::publish::Edit;
+use super::queue::{Attempt, Cause, Live, Work};
+use super::retention::{may_be_pruned, retained};
+use super::round::{PARALLEL, Participant, Round, RoundError, RoundReport};
+use crate::api::Problem;
+use crate::object::ObjectId;
+use crate::snapshot::EntryClass;
+
+/// The objects of one source that are in the snapshot and not in Git.
+#[derive(Default)]
+struct Departed {
+    /// Since this round.
+    now: Vec<ObjectId>,
+    /// Kept in an earlier round: forbidden to prune, or held back by the guard.
+    before: Vec<ObjectId>,
+}
+
+impl Round<'_> {
+    /// Prunes what left Git, or keeps it where it may not be pruned. What the guard held back is looked at each time:
+    /// the limit may have been raised.
+    pub(super) async fn retire(&self, desired: &Desired, report: &mut RoundReport) -> Result<(), RoundError> {
+        let world = self.workshop.publisher.world();
+        let mut edit = Edit::default();
+        let mut prune: Vec<ObjectId> = Vec::new();
+        for (source, departed) in self.departed(desired, &mut edit)? {
+            let Some(participant) = self.participants.get(source).filter(|p| p.state.is_some()) else { continue };
+            let prunable = |id: &ObjectId| participant.prune && may_be_pruned(&world, id);
+            let count = departed.now.iter().chain(&departed.before).filter(|id| prunable(id)).count();
+            let held_back = count > participant.source.deletion_guard as usize;
+            if held_back {
+                report.problems.push(SourceProblem { source, problem: guard_problem(participant, count) });
+            }
+            let (go, stay): (Vec<_>, Vec<_>) = departed.now.into_iter().partition(|id| !held_back && prunable(id));
+            for id in stay {
+                edit.put.extend(retained(&world, &id)?);
+            }
+            prune.extend(go);
+            prune.extend(departed.before.into_iter().filter(|id| !held_back && prunable(id)));
+        }
+        edit.remove.extend(prune.iter().cloned());
+        if edit.put.is_empty() && edit.remove.is_empty() {
+            return Ok(());
+        }
+        let published = self.workshop.publisher.publish(|_, _| Some(edit)).await?;
+        if self.leader && !prune.is_empty() {
+            self.workshop.publisher.served(&published, SERVED_LIMIT).await;
+            self.workshop.peers.wait(&self.workshop.publisher.reached(self.step)).await;
+            self.prune(prune, report).await;
+        }
+        Ok(())
+    }
+
+    /// By source. What was kept and is gone meanwhile leaves the snapshot by `edit`.
+    fn departed(&self, desired: &Desired, edit: &mut Edit) -> Result<BTreeMap<usize, Departed>, RoundError> {
+        // An object that is still in Git and cannot be resolved now has not left it.
+        let unresolved: HashSet<&str> = desired.problems.iter().filter_map(|p| p.problem.object.as_deref()).collect();
+        let world = self.workshop.publisher.world();
+        let mut departed: BTreeMap<usize, Departed> = BTreeMap::new();
+        for entry in world.snapshot.iter() {
+            let entry = entry?;
+            let Some(source) = entry.source().filter(|_| entry.class() != EntryClass::Baseline) else { continue };
+            let id = entry.id().to_owned();
+            if desired.objects.contains_key(&id) || unresolved.contains(id.to_string().as_str()) {
+                continue;
+            }
+            let of_source = departed.entry(source).or_default();
+            match entry.class() {
+                EntryClass::Retained if self.workshop.tracker.exists(&id) == Some(false) => _ = edit.remove.insert(id),
+                EntryClass::Retained => of_source.before.push(id),
+                _ => of_source.now.push(id),
+            }
+        }
+        Ok(departed)
+    }
+
+    /// In the reverse of the order of creation: what is in a Namespace goes before it.
+    async fn prune(&self, ids: Vec<ObjectId>, report: &mut RoundReport) {
+        let mut stages: BTreeMap<Stage, BTreeSet<ObjectId>> = BTreeMap::new();
+        for id in ids {
+            stages.entry(Stage::of(&id.kind)).or_default().insert(id);
+        }
+        for (_, ids) in stages.into_iter().rev() {
+            let since = Instant::now();
+            let mut attempts = stream::iter(ids)
+                .map(|id| self.queue.attempt(Work { id, live: Live::Unknown, cause: Cause::Prune, since }))
+                .buffer_unordered(PARALLEL);
+            while let Some(attempt) = attempts.next().await {
+                report.retry |= matches!(attempt, Attempt::Failed(_));
+            }
+        }
+    }
+}
+
+fn guard_problem(participant: &Participant, count: usize) -> Problem {
+    let limit = participant.source.deletion_guard;
+    Problem {
+        reason: "DeletionGuard".into(),
+        object: None,
+        position: None,
+        commit: Some(participant.source.commit.clone()),
+        message: format!(
+            "{count} objects left Git, more than spec.deletionGuard.maxObjects ({limit}) allows in one go; they are kept \
+             until the limit is raised or they are declared again"
+        ),
+    }
+}
