@@ -90,7 +90,13 @@ impl Guard {
         standing.desire(self.desired.borrow_and_update().clone());
         let mut proof: Option<Proof> = None;
         loop {
-            let due = standing.assess(*self.leader.borrow_and_update(), Instant::now());
+            let leader = *self.leader.borrow_and_update();
+            let due = standing.assess(leader, Instant::now());
+            if leader && due.is_none() && standing.take_unproven() {
+                // An earlier process stored it, or it could not be proven before.
+                let canary = self.canary.borrow().clone();
+                proof = canary.map(|canary| Proof::begin(self.client.clone(), canary, Cause::Planned, Instant::now()));
+            }
             let restore = OptionFuture::from(due.map(|at| tokio::time::sleep_until(at.into())));
             let proven = OptionFuture::from(proof.as_mut().map(|proof| &mut proof.outcome));
             tokio::select! {
@@ -112,7 +118,10 @@ impl Guard {
                     if let Some(Proof { cause, since, .. }) = proof.take() {
                         on_event(match outcome {
                             Ok(_) => GuardEvent::Enforcing { cause, after: since.elapsed() },
-                            Err(error) => GuardEvent::NotEnforcing { error },
+                            Err(error) => {
+                                standing.unproven = true;
+                                GuardEvent::NotEnforcing { error }
+                            }
                         });
                     }
                 }
@@ -206,6 +215,8 @@ struct Standing {
     wanted: Option<ValidatingWebhookConfiguration>,
     /// `wanted` was stored at least once: what differs from it now is somebody's doing.
     was_in_force: bool,
+    /// No canary was sent since `wanted` is what it is.
+    unproven: bool,
     deviation: Option<Deviation>,
     /// Not before this, after a failure.
     pause_until: Option<Instant>,
@@ -218,8 +229,14 @@ impl Standing {
         if self.wanted != wanted {
             self.wanted = wanted;
             self.was_in_force = false;
+            self.unproven = true;
             self.deviation = None;
         }
+    }
+
+    /// Whether a canary is due for what is stored; asked once.
+    fn take_unproven(&mut self) -> bool {
+        self.was_in_force && std::mem::take(&mut self.unproven)
     }
 
     fn observe(&mut self, event: watcher::Event<ValidatingWebhookConfiguration>) {
@@ -277,6 +294,7 @@ impl Standing {
         self.last_restoration = Some(now);
         self.live = Live::Present(Box::new(live));
         self.was_in_force = true;
+        self.unproven = false;
         self.deviation = None;
         self.pause_until = None;
     }
@@ -320,6 +338,18 @@ mod tests {
         standing.observe(Event::InitDone);
         assert_eq!(standing.assess(true, now), Some(now));
         assert_eq!(standing.to_store().map(|(_, d)| d.cause), Some(Cause::Planned));
+    }
+
+    #[test]
+    fn what_an_earlier_process_stored_is_proven_once() {
+        let now = Instant::now();
+        let mut standing = in_force(now);
+        assert!(standing.take_unproven());
+        assert!(!standing.take_unproven());
+        standing.desire(Some(configuration("better")));
+        assert!(!standing.take_unproven(), "it is not in force");
+        standing.stored(configuration("better"), now);
+        assert!(!standing.take_unproven(), "the proof began when it was stored");
     }
 
     #[test]
