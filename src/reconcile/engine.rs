@@ -437,7 +437,7 @@ impl Engine {
                         tracing::error!(
                             enforcement = name,
                             position = problem.position,
-                            message = problem.message,
+                            problem = problem.message,
                             "broken commit"
                         );
                     }

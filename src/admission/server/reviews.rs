@@ -80,7 +80,7 @@ impl Reviews {
         self.metrics.reviews.with_label_values(&labels).inc();
         if let Some(Finding { user, dry_run, message }) = &judgement.finding {
             let (outcome, rule) = (judgement.outcome(), judgement.rule);
-            tracing::info!(outcome, rule, user, dry_run, message, "a write that does not match Git");
+            tracing::info!(outcome, rule, user, dry_run, finding = message, "a write that does not match Git");
         }
         Ok(judgement.body)
     }
