@@ -1,5 +1,8 @@
 //! `gitadel webhook` as a process, with a snapshot directory and certificates of its own.
 
+// The test and the benchmark each use a part of it.
+#![allow(dead_code)]
+
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
