@@ -12,7 +12,6 @@ mod client_view;
 #[path = "../figures/mod.rs"]
 mod figures;
 mod load;
-#[allow(dead_code)]
 #[path = "../../tests/webhook_server/process.rs"]
 mod process;
 #[path = "../../tests/support/mod.rs"]
