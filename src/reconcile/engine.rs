@@ -493,6 +493,14 @@ impl Engine {
             return Ok(false);
         }
         let client = self.workshop.client.clone();
+        // Before the kinds: those of a baseline are registered as well. Replicas that disagree on what is registered would
+        // rewrite the webhook configuration in turns.
+        for participant in &mut participants {
+            let Some(known) = self.known.get_mut(&participant.source.name) else { continue };
+            let recorder = Recorder::new(&self.workshop, &world.kinds);
+            recorder.load(&participant.source.name, &mut known.baseline).await?;
+            participant.source.baseline_recorded = known.baseline.is_closed();
+        }
         let used = self.used_kinds(&participants);
         let kinds = match (&self.kinds, *kinds_due) {
             (Some(kinds), false)
@@ -508,11 +516,6 @@ impl Engine {
         self.kinds = Some(Arc::clone(&kinds));
         let leader = *self.leader.borrow();
         let recorder = Recorder::new(&self.workshop, &kinds);
-        for participant in &mut participants {
-            let Some(known) = self.known.get_mut(&participant.source.name) else { continue };
-            recorder.load(&participant.source.name, &mut known.baseline).await?;
-            participant.source.baseline_recorded = known.baseline.is_closed();
-        }
         let baselines = |source: &Source| self.known.get(&source.name).map(|known| &known.baseline);
         recorder.publish(&participants, baselines).await?;
         let environment = Environment::read(&client).await?;
