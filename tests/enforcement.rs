@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use support::eventually;
 use support::governed::{Governed, git};
 
 const SHOP: &str = r#"
@@ -81,4 +82,29 @@ async fn a_commit_becomes_state_and_edits_are_rejected() {
     assert_eq!(replicas.stdout, "3");
     git(&governed.work_tree, &["log", "--oneline"]);
     tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_children_of_what_was_there_come_and_go() {
+    let mut governed = Governed::prepare(&[("README.md", "nothing yet")]).await;
+    let created = governed.kubectl(&["create", "deployment", "old", "--image=registry.example/old:1", "--replicas=2"]);
+    assert!(created.success, "{created:?}");
+    let pods = |governed: &Governed| {
+        let said = governed.kubectl(&["get", "pods", "-l", "app=old", "-o", "name"]);
+        said.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = eventually("two Pods", async || Some(pods(&governed)).filter(|pods| pods.len() == 2)).await;
+    governed.run();
+    governed.enforce(governed.enforcement()).await;
+    governed.converged().await;
+
+    let frozen = governed.kubectl(&["scale", "deployment/old", "--replicas=5"]);
+    assert!(!frozen.success && frozen.stderr.contains("baseline"), "{frozen:?}");
+    let deleted = governed.kubectl(&["delete", "--wait=false", &first[0]]);
+    assert!(deleted.success, "{deleted:?}");
+    eventually("another Pod in its place", async || {
+        let now = pods(&governed);
+        (now.len() == 2 && !now.contains(&first[0])).then_some(())
+    })
+    .await;
 }

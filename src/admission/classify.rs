@@ -54,9 +54,7 @@ impl ObjectClass {
 /// # Errors
 /// The snapshot's entry for it, or for one of its owners, is damaged: then nobody may act on the answer.
 pub fn classify_object(snapshot: &Snapshot, kind: &KindInfo, object: Node<'_>) -> Result<ObjectClass, SnapshotError> {
-    let text = |key| object.at(&["metadata", key]).and_then(Node::as_str).unwrap_or_default();
-    let namespace = if kind.namespaced { text("namespace") } else { "" };
-    let id = ObjectRef { group: &kind.group, kind: &kind.kind, namespace, name: text("name") };
+    let id = identify(kind, object);
     if let Some(entry) = snapshot.get(id)? {
         return Ok(match entry.class() {
             EntryClass::Declared => ObjectClass::Declared,
@@ -65,6 +63,24 @@ pub fn classify_object(snapshot: &Snapshot, kind: &KindInfo, object: Node<'_>) -
         });
     }
     classify_unlisted(snapshot, id, object)
+}
+
+/// Classifies an object by what it is to others, whatever the snapshot says of itself.
+///
+/// # Errors
+/// The snapshot's entry for one of its owners is damaged.
+pub fn classify_by_relation(
+    snapshot: &Snapshot,
+    kind: &KindInfo,
+    object: Node<'_>,
+) -> Result<ObjectClass, SnapshotError> {
+    classify_unlisted(snapshot, identify(kind, object), object)
+}
+
+fn identify<'a>(kind: &'a KindInfo, object: Node<'a>) -> ObjectRef<'a> {
+    let text = |key| object.at(&["metadata", key]).and_then(Node::as_str).unwrap_or_default();
+    let namespace = if kind.namespaced { text("namespace") } else { "" };
+    ObjectRef { group: &kind.group, kind: &kind.kind, namespace, name: text("name") }
 }
 
 /// Classifies an object that has no entry in the snapshot.

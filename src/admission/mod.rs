@@ -18,7 +18,7 @@ pub mod server;
 mod testing;
 mod verdict;
 
-pub use classify::{ObjectClass, classify_object};
+pub use classify::{ObjectClass, classify_by_relation, classify_object};
 pub use decide::{decide, rule_names};
 pub use request::{Operation, Request, RequestError, ReviewedKind, User};
 pub use verdict::{Class, Outcome, Verdict};

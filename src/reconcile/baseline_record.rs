@@ -28,7 +28,7 @@ use super::round::Participant;
 use super::watch::is_watched;
 use super::webhook_configuration::CanaryError;
 use crate::admission::own::baseline_digest;
-use crate::admission::{ObjectClass, classify_object};
+use crate::admission::{ObjectClass, classify_by_relation, classify_object};
 use crate::api::SYSTEM_NAMESPACE;
 use crate::document::Document;
 use crate::object::{GroupKind, ObjectId};
@@ -316,8 +316,11 @@ impl<'a> Recorder<'a> {
                 if !value["metadata"]["deletionTimestamp"].is_null() {
                     continue;
                 }
-                let class = classify_object(&world.snapshot, &kind.info, Document::from_value(&value).root())?;
-                if provisional || class.is_recordable() || is_installation(&class, &id) {
+                // The first look takes everything in, since it knows nobody's owner. What is the child of something that is
+                // there must not be frozen with it: a Pod comes and goes.
+                let classify = if provisional { classify_by_relation } else { classify_object };
+                let class = classify(&world.snapshot, &kind.info, Document::from_value(&value).root())?;
+                if class.is_recordable() || is_installation(&class, &id) {
                     baseline.add(id, &value, &kind.info);
                 }
             }

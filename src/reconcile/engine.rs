@@ -202,6 +202,7 @@ impl Engine {
                         for name in gone {
                             self.forget(&name);
                         }
+                        self.listed = true;
                         for (name, value) in listing.drain() {
                             self.learn(&name, &value, &updates_in);
                         }
@@ -482,12 +483,16 @@ impl Engine {
 
     /// One round. True where something is left to do that time may bring.
     async fn round(&mut self, kinds_due: &mut bool) -> Result<bool, EngineError> {
+        if !self.listed {
+            return Ok(false);
+        }
         let mut participants = self.participants();
         let world = self.workshop.publisher.world();
         if self.known.is_empty() && world.snapshot.meta().sources.is_empty() {
             if world.snapshot.meta().generation == 0 {
                 // There is nothing to enforce, and the webhook beside is to be ready for when there is.
                 self.workshop.publisher.publish(|_, _| Some(Edit::default())).await?;
+                self.workshop.publisher.release().await?;
             }
             let _ = self.ready.send(true);
             return Ok(false);
@@ -541,6 +546,10 @@ impl Engine {
             step: Step::default(),
         };
         let mut report = round.run().await?;
+        if self.is_whole().await? {
+            self.workshop.publisher.release().await?;
+            self.workshop.publisher.reached(Step::FINISHED);
+        }
         self.kinds = Some(Arc::clone(&self.workshop.publisher.world().kinds));
         let incomplete = self.kinds.as_ref().is_some_and(|kinds| !kinds.complete);
         *kinds_due |= incomplete || (report.kinds_changed && report.retry);
@@ -558,6 +567,23 @@ impl Engine {
         self.watch(&participants);
         let _ = self.ready.send(true);
         Ok(report.retry || incomplete)
+    }
+
+    /// Whether the snapshot has all that was in force before this process began. A source that was enforced and cannot be
+    /// read now keeps a new webhook from being ready; one that never was holds nobody up.
+    async fn is_whole(&mut self) -> Result<bool, EngineError> {
+        let world = self.workshop.publisher.world();
+        let recorder = Recorder::new(&self.workshop, &world.kinds);
+        for (name, known) in &mut self.known {
+            if known.state.is_some() || known.settings.action != Action::Enforce {
+                continue;
+            }
+            recorder.load(name, &mut known.baseline).await?;
+            if known.baseline.is_recorded() && !world.snapshot.meta().sources.iter().any(|s| s.name == *name) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn used_kinds(&self, participants: &[Participant]) -> BTreeMap<GroupKind, String> {

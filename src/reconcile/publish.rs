@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -34,6 +35,9 @@ pub struct Edit {
 
 pub struct Publisher {
     path: PathBuf,
+    /// Where the world is put together until it is whole: see [`Publisher::release`].
+    first: PathBuf,
+    released: AtomicBool,
     world: ArcSwap<World>,
     generation: watch::Sender<u64>,
     /// `None` until the first step.
@@ -57,6 +61,7 @@ pub enum PublishError {
 
 /// Name of the snapshot in `--snapshot-dir`.
 pub const SNAPSHOT_FILE: &str = "snapshot";
+const FIRST_FILE: &str = "first";
 
 impl Publisher {
     /// Continues with the snapshot that an earlier process left in `directory`, or begins an empty one. An empty one is
@@ -66,6 +71,8 @@ impl Publisher {
     /// The directory cannot be written.
     pub fn open(directory: &Path, serving: Serving, cluster: &str, reconciler: &str) -> Result<Self, PublishError> {
         let path = directory.join(SNAPSHOT_FILE);
+        let first = directory.join(FIRST_FILE);
+        let mut left_behind = true;
         let snapshot = match Snapshot::open(&path, Some(cluster)) {
             Ok(snapshot) => snapshot,
             Err(reason) => {
@@ -76,18 +83,24 @@ impl Publisher {
                     reconciler_users: [reconciler.to_owned()].into(),
                     ..Meta::default()
                 };
-                let scratch = directory.join("first");
-                SnapshotWriter::create(&scratch, &meta)?.finish()?;
-                let snapshot = Snapshot::open(&scratch, Some(cluster))?;
-                std::fs::remove_file(&scratch).map_err(|source| SnapshotError::Write { path: scratch, source })?;
-                snapshot
+                left_behind = false;
+                SnapshotWriter::create(&first, &meta)?.finish()?;
+                Snapshot::open(&first, Some(cluster))?
             }
         };
         let world = World::new(Arc::new(snapshot), Arc::default(), Arc::default())?;
         let (generation, _) = watch::channel(world.snapshot.meta().generation);
-        let left_behind = world.snapshot.meta().generation > 0;
         let (progress, _) = watch::channel(left_behind.then(|| progress_of(&world, Step::FINISHED)));
-        Ok(Self { path, world: ArcSwap::from_pointee(world), generation, progress, serving, turn: Mutex::new(()) })
+        Ok(Self {
+            path,
+            first,
+            released: AtomicBool::new(left_behind),
+            world: ArcSwap::from_pointee(world),
+            generation,
+            progress,
+            serving,
+            turn: Mutex::new(()),
+        })
     }
 
     /// The world as of now.
@@ -109,6 +122,9 @@ impl Publisher {
     /// anybody may write by it.
     pub fn reached(&self, step: Step) -> Progress {
         let next = progress_of(&self.world(), step);
+        if !self.is_released() {
+            return next;
+        }
         self.progress.send_if_modified(|known| {
             let farther = known.clone().map_or_else(|| next.clone(), |known| known.and_then(next.clone()));
             let before = known.replace(farther);
@@ -130,7 +146,8 @@ impl Publisher {
         let mut meta = old.snapshot.meta().clone();
         let Some(edit) = change(&old, &mut meta) else { return Ok(old) };
         meta.generation = old.snapshot.meta().generation + 1;
-        let (path, before) = (self.path.clone(), Arc::clone(&old));
+        let path = if self.is_released() { self.path.clone() } else { self.first.clone() };
+        let before = Arc::clone(&old);
         let new = tokio::task::spawn_blocking(move || write(&path, &before, meta, edit)).await??;
         let new = Arc::new(new);
         self.world.store(Arc::clone(&new));
@@ -138,10 +155,29 @@ impl Publisher {
         Ok(new)
     }
 
+    /// Gives the webhook its first snapshot. A process that begins without one puts it together step by step, and a
+    /// webhook that served it before it is whole would not know what is declared, and let it be deleted.
+    ///
+    /// # Errors
+    /// The file cannot be put in place.
+    pub async fn release(&self) -> Result<(), PublishError> {
+        let _turn = self.turn.lock().await;
+        if !self.is_released() {
+            std::fs::rename(&self.first, &self.path)
+                .map_err(|source| SnapshotError::Write { path: self.path.clone(), source })?;
+            self.released.store(true, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn is_released(&self) -> bool {
+        self.released.load(Ordering::SeqCst)
+    }
+
     /// Waits until the webhook beside this process serves a world, at most `limit`. False where it does not: then its
-    /// denials are retried.
+    /// denials are retried. Before the release it is not ready, and nobody asks it.
     pub async fn served(&self, world: &World, limit: Duration) -> bool {
-        self.serving.wait(world.snapshot.meta().generation, limit).await
+        !self.is_released() || self.serving.wait(world.snapshot.meta().generation, limit).await
     }
 }
 
