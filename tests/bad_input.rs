@@ -10,8 +10,8 @@ use std::time::Duration;
 use hyper::Method;
 use serde_json::{Value, json};
 use support::bypass::get;
-use support::eventually;
 use support::governed::{Governed, condition, git};
+use support::{Said, eventually};
 
 const SHOP: &str = "
 apiVersion: v1
@@ -37,13 +37,20 @@ fn has_problem(status: &Value, position: &str, commit: &str, says: &str) -> bool
 impl Governed {
     /// The webhook rejects by the commit, and what gets past it is undone.
     async fn enforces(&self, commit: &str) {
-        let said = self.kubectl(&["-n", "shop", "label", "configmap/settings", "mine=yes"]);
+        let said = self.labels(&[]);
         assert!(!said.success && said.stderr.contains(&commit[..7]), "{said:?}");
         let red = json!([{"op": "replace", "path": "/data/colour", "value": "red"}]);
         let stored = self.slip_in(Method::PATCH, SETTINGS, &red).await;
         assert_eq!(stored["data"]["colour"], "red");
         let is_blue = async || (get(&self.client, SETTINGS).await?["data"]["colour"] == "blue").then_some(());
         eventually("the drift to be undone", is_blue).await;
+        // The configuration is back before the API server obeys it again.
+        eventually("the webhook to reject again", async || (!self.labels(&["--dry-run=server"]).success).then_some(()))
+            .await;
+    }
+
+    fn labels(&self, flags: &[&str]) -> Said {
+        self.kubectl(&[&["-n", "shop", "label", "configmap/settings", "mine=yes"], flags].concat())
     }
 
     async fn undo_last_commit(&self) {
