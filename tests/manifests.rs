@@ -1,5 +1,5 @@
 //! What is installed: the manifests are what the program expects, the API server takes them as they are, and the chart
-//! says the same.
+//! says the same. Cargo runs tests in the directory of the package, whichever checkout compiled them.
 
 // clippy.toml spares test functions only; their helpers fail in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -15,12 +15,8 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 use support::{eventually, kubectl};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn files(directory: &str) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(root().join(directory)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -30,7 +26,7 @@ fn documents(text: &str) -> Vec<Value> {
 }
 
 fn manifest(name: &str) -> Vec<Value> {
-    documents(&fs::read_to_string(root().join("manifests").join(name)).unwrap())
+    documents(&fs::read_to_string(Path::new("manifests").join(name)).unwrap())
 }
 
 #[test]
@@ -38,7 +34,7 @@ fn the_custom_resource_definition_is_the_one_of_the_types() {
     let generated = serde_json::to_value(Enforcement::crd()).unwrap();
     let renew = "run `cargo run -- crd` and put its output into manifests/10-crd.yaml and charts/gitadel/crds/";
     assert_eq!(manifest("10-crd.yaml"), std::slice::from_ref(&generated), "{renew}");
-    let chart = fs::read_to_string(root().join("charts/gitadel/crds/enforcements.yaml")).unwrap();
+    let chart = fs::read_to_string("charts/gitadel/crds/enforcements.yaml").unwrap();
     assert_eq!(documents(&chart), [generated], "{renew}");
 }
 
@@ -60,8 +56,7 @@ fn only_the_reconciler_has_a_token() {
 /// The templates use plain values only, so that setting them is replacing text.
 #[test]
 fn the_chart_says_what_the_manifests_say() {
-    let values: Value =
-        serde_saphyr::from_str(&fs::read_to_string(root().join("charts/gitadel/values.yaml")).unwrap()).unwrap();
+    let values: Value = serde_saphyr::from_str(&fs::read_to_string("charts/gitadel/values.yaml").unwrap()).unwrap();
     let mut replacements = Vec::new();
     flatten(".Values", &values, &mut replacements);
     let mut rendered = Vec::new();
@@ -100,8 +95,7 @@ fn flatten(prefix: &str, value: &Value, into: &mut Vec<(String, String)>) {
 async fn one_apply_installs_everything() {
     let control_plane = ControlPlane::start(Options { controller_manager: false, ..Options::default() }).await.unwrap();
     let kubeconfig = control_plane.kubeconfig();
-    let manifests = root().join("manifests");
-    let apply = ["apply", "--validate=strict", "-f", manifests.to_str().unwrap()];
+    let apply = ["apply", "--validate=strict", "-f", "manifests"];
     let first = kubectl(kubeconfig, &apply);
     assert!(first.success, "{first:?}");
     let second = kubectl(kubeconfig, &apply);
@@ -109,9 +103,9 @@ async fn one_apply_installs_everything() {
     let settled = |line: &str| line.ends_with(" unchanged") || line.starts_with("poddisruptionbudget.policy/");
     assert!(second.success && second.stdout.lines().all(settled), "{second:?}");
 
-    let example = root().join("examples/enforcement.yaml");
+    let example = "examples/enforcement.yaml";
     let applied = eventually("the Enforcement to be served", async || {
-        let applied = kubectl(kubeconfig, &["apply", "--validate=strict", "-f", example.to_str().unwrap()]);
+        let applied = kubectl(kubeconfig, &["apply", "--validate=strict", "-f", example]);
         applied.success.then_some(applied)
     })
     .await;
