@@ -10,21 +10,21 @@
 
 mod declared;
 mod dropped;
+mod error;
 mod opinion;
 mod place;
 mod settle;
 
 use kube::Client;
 use serde_json::Value;
-use thiserror::Error;
 
-use super::environment::MutatorActive;
 use super::refusal::Refusal;
 use super::rest::{self, Mode, Target};
 use crate::compare::{self, Latitude, Segment};
 use crate::document::Document;
 pub use declared::{Declared, fold_secret_data};
 pub(super) use dropped::duplicate;
+pub use error::{CanonicaliseError, Pending};
 
 /// How often an object is read again that was changed between reading and asking. Controllers write status right after
 /// a change, so a conflict is common; many in a row are not.
@@ -54,61 +54,6 @@ pub enum LiveState {
     Absent,
     Matches,
     Differs,
-}
-
-/// Why an object has no canonical form, or none yet.
-#[derive(Debug, Error)]
-pub enum CanonicaliseError {
-    #[error("not possible yet: {0}")]
-    Pending(Pending),
-    #[error(
-        "{} cannot change in the existing object: {message}. Undo the change, or set the annotation \
-         gitadel.dev/recreate: \"true\" in Git to have the object deleted and created again",
-        fields_text(.fields)
-    )]
-    NeedsRecreate { fields: Vec<String>, message: String },
-    #[error("{}{message}", field_text(.field))]
-    InvalidManifest { field: Option<String>, message: String },
-    #[error(
-        "{path} is declared, but the API server drops it without a word: its feature is disabled in this cluster. Enable \
-         the feature or take the field out of Git"
-    )]
-    DeclaredButDropped { path: compare::Path },
-    #[error("the API server does not permit it: {0}")]
-    Forbidden(String),
-    #[error("denied by the admission webhook {webhook}: {message}")]
-    Denied { webhook: String, message: String },
-    #[error("changed by others too often to be canonicalised; will be tried again")]
-    Conflict,
-    #[error(transparent)]
-    MutatorActive(#[from] MutatorActive),
-    #[error("{0}; will be tried again")]
-    Api(Refusal),
-}
-
-/// What has to come first.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Pending {
-    #[error("its namespace does not exist")]
-    NamespaceAbsent,
-    #[error("its namespace is being deleted")]
-    NamespaceTerminating,
-    #[error("its kind is not served; is its CustomResourceDefinition established?")]
-    KindAbsent,
-    #[error("the existing object is being deleted")]
-    Terminating,
-    #[error("{0}")]
-    QuotaSpent(String),
-    #[error("{0}")]
-    ConversionUnavailable(String),
-}
-
-fn fields_text(fields: &[String]) -> String {
-    if fields.is_empty() { "a declared field".into() } else { fields.join(", ") }
-}
-
-fn field_text(field: &Option<String>) -> String {
-    field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default()
 }
 
 impl Canonical {
@@ -156,7 +101,7 @@ pub async fn canonicalise(
         match asked {
             Ok(object) => return Ok(Canonical::new(object, Provenance::Asked, target, live.as_ref())),
             Err(Outcome::Stale) => {
-                live = rest::get(client, target.kind, declared.namespace(), declared.name()).await.map_err(refused)?;
+                live = rest::get(client, target.kind, declared.namespace(), declared.name()).await?;
             }
             Err(Outcome::Failed(error)) => return Err(error),
         }
@@ -197,7 +142,7 @@ impl Inquiry<'_> {
         match answer {
             Ok(object) => self.settled(object, false).map_err(Outcome::Failed),
             Err(Refusal::AlreadyExists | Refusal::Conflict(_)) => Err(Outcome::Stale),
-            Err(refusal) => Err(Outcome::Failed(refused(refusal))),
+            Err(refusal) => Err(Outcome::Failed(refusal.into())),
         }
     }
 
@@ -221,7 +166,7 @@ impl Inquiry<'_> {
             Err(Refusal::Invalid { causes, message }) => {
                 return Err(Outcome::Failed(self.unchangeable(causes, message).await));
             }
-            Err(refusal) => return Err(Outcome::Failed(refused(refusal))),
+            Err(refusal) => return Err(Outcome::Failed(refusal.into())),
         };
         let canonical = self.settled(object, with_delegated)?;
         let Some(findings) = self.doubts(live, &canonical) else { return Ok(canonical) };
@@ -240,7 +185,7 @@ impl Inquiry<'_> {
             Err(Refusal::Conflict(_) | Refusal::NotFound) => Err(Outcome::Stale),
             // The server does not take them on this object: then they are no part of its state.
             Err(Refusal::Invalid { .. }) => Ok(canonical),
-            Err(refusal) => Err(Outcome::Failed(refused(refusal))),
+            Err(refusal) => Err(Outcome::Failed(refusal.into())),
         }
     }
 
@@ -312,25 +257,5 @@ impl Inquiry<'_> {
             return CanonicaliseError::NeedsRecreate { fields, message };
         }
         CanonicaliseError::InvalidManifest { field: fields.into_iter().next(), message }
-    }
-}
-
-fn refused(refusal: Refusal) -> CanonicaliseError {
-    match refusal {
-        Refusal::NamespaceAbsent => CanonicaliseError::Pending(Pending::NamespaceAbsent),
-        Refusal::NamespaceTerminating => CanonicaliseError::Pending(Pending::NamespaceTerminating),
-        Refusal::KindAbsent => CanonicaliseError::Pending(Pending::KindAbsent),
-        Refusal::QuotaSpent(message) => CanonicaliseError::Pending(Pending::QuotaSpent(message)),
-        Refusal::Invalid { causes, message } => CanonicaliseError::InvalidManifest {
-            field: causes.into_iter().map(|cause| cause.field).find(|field| !field.is_empty()),
-            message,
-        },
-        Refusal::Malformed { field, message } => CanonicaliseError::InvalidManifest { field, message },
-        Refusal::Forbidden(message) => CanonicaliseError::Forbidden(message),
-        Refusal::Denied { webhook, message } => CanonicaliseError::Denied { webhook, message },
-        Refusal::Unavailable(message) if message.contains("conversion webhook") => {
-            CanonicaliseError::Pending(Pending::ConversionUnavailable(message))
-        }
-        other => CanonicaliseError::Api(other),
     }
 }

@@ -7,15 +7,15 @@
 
 use std::collections::HashSet;
 
-use super::canonicaliser::Question;
-use super::desired::Desired;
-use super::inventory::Line;
-use super::inventory_record::{self, InventoryError};
-use super::publish::Edit;
-use super::rest;
-use super::round::{Participant, Round, RoundError, RoundReport};
-use super::world::World;
+use super::{Participant, Round, RoundError, RoundReport};
 use crate::object::ObjectId;
+use crate::reconcile::canonicaliser::Question;
+use crate::reconcile::desired::Desired;
+use crate::reconcile::inventory::Line;
+use crate::reconcile::inventory_record::{self, InventoryError};
+use crate::reconcile::publish::Edit;
+use crate::reconcile::rest;
+use crate::reconcile::world::World;
 use crate::render::{Manifest, ManifestSummary, declared_in};
 use crate::snapshot::{EntryClass, EntryDraft, KindInfo};
 use crate::source::{CommitInfo, Repository, SourceError};

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 
-use super::apply;
-use super::converge::SERVED_LIMIT;
-use super::desired::Declaration;
-use super::rest::{self, Propagation};
-use super::round::{PARALLEL, Round, RoundReport};
+use super::{PARALLEL, Round, RoundReport};
 use crate::object::ObjectId;
+use crate::reconcile::apply;
+use crate::reconcile::converge::SERVED_LIMIT;
+use crate::reconcile::desired::Declaration;
+use crate::reconcile::rest::{self, Propagation};
 
 /// How long one may take to go. Finalizers may hold it longer; then a later round goes on.
 const GONE_WITHIN: Duration = Duration::from_secs(20);

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use futures::{StreamExt, stream};
 
-use super::converge::SERVED_LIMIT;
-use super::desired::{Desired, SourceProblem, Stage};
-use super::publish::Edit;
-use super::queue::{Attempt, Cause, Live, Work};
-use super::retention::{may_be_pruned, retained};
-use super::round::{PARALLEL, Participant, Round, RoundError, RoundReport};
+use super::{PARALLEL, Participant, Round, RoundError, RoundReport};
 use crate::api::Problem;
 use crate::object::ObjectId;
+use crate::reconcile::converge::SERVED_LIMIT;
+use crate::reconcile::desired::{Desired, SourceProblem, Stage};
+use crate::reconcile::publish::Edit;
+use crate::reconcile::queue::{Attempt, Cause, Live, Work};
+use crate::reconcile::retention::{may_be_pruned, retained};
 use crate::snapshot::EntryClass;
 
 /// The objects of one source that are in the snapshot and not in Git.
