@@ -555,6 +555,8 @@ impl Engine {
         *kinds_due |= incomplete || (report.kinds_changed && report.retry);
         self.settle(&participants, &mut report);
         self.govern();
+        // What follows is for the next commit and the next process; nobody has to wait for it.
+        self.report().await;
         if leader {
             self.record_baselines(&mut participants).await?;
             self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
