@@ -88,12 +88,3 @@ pub async fn steady(address: SocketAddr, authority: &str, reviews: &[Bytes], rat
     while requests.join_next().await.is_some() {}
     times.lock().await.clone()
 }
-
-/// Processor time that a process took so far.
-pub fn processor_time(process: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    // utime and stime, in hundredths of a second (USER_HZ, the same on every Linux).
-    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 10)
-}

@@ -20,7 +20,7 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use figures::{desired, figure};
+use figures::{desired, figure, processor_time};
 use gitadel::tls::issue::Authority;
 use hyper::body::Bytes;
 use serde_json::json;
@@ -85,8 +85,8 @@ fn reviews() -> Vec<Bytes> {
 /// Requests a second, and requests for each second of the server's processor time.
 async fn highest(address: SocketAddr, process: u32, authority: &str, reviews: &[Bytes]) -> (f64, f64) {
     load::full(address, authority, reviews, Duration::from_secs(1)).await;
-    let before = load::processor_time(process);
+    let before = processor_time(process);
     let (count, took) = load::full(address, authority, reviews, Duration::from_secs(5)).await;
-    let used = load::processor_time(process) - before;
+    let used = processor_time(process) - before;
     (count as f64 / took.as_secs_f64(), count as f64 / used.as_secs_f64())
 }

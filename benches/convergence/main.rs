@@ -95,16 +95,24 @@ impl Bench {
             [("new", 1, bare.apply_new, bare.create), ("changed", 2, bare.apply_changed, bare.replace)]
         {
             self.write(0..size, generation);
+            let dry_runs =
+                || self.governed.reconciler_metrics().sum("gitadel_canonicalisations_total", &["kind=\"asked\""]);
+            let (before, asked) = (process::times(&self.governed), dry_runs());
             let took = self.converge(what).await;
+            let after = process::times(&self.governed);
             let rate = size as f64 / took.as_secs_f64();
             figure(
                 &format!("convergence: {size} {what} objects"),
                 format!("{} = {rate:.0}/s", short(took)),
                 "≥ 1.0 apply, 0.7 write",
                 format!(
-                    "{:.2} of a bare server-side apply loop ({apply:.0}/s), {:.2} of a bare POST or PUT loop ({write:.0}/s)",
+                    "{:.2} of a bare server-side apply loop ({apply:.0}/s), {:.2} of a bare POST or PUT loop ({write:.0}/s); \
+                     {:.0} dry-runs; processor time: webhook {}, reconciler {}",
                     rate / apply,
-                    rate / write
+                    rate / write,
+                    (dry_runs() - asked).abs(),
+                    short(after[0] - before[0]),
+                    short(after[1] - before[1])
                 ),
             );
         }

@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::figures::figure;
+use crate::figures::{figure, processor_time};
 use crate::support::governed::Governed;
 
 /// Prints the resident memory of webhook and reconciler.
 pub fn memory(governed: &Governed, size: usize, when: &str) {
-    let directory = governed.run_directory.display().to_string();
     for (command, goal) in [("webhook", "≤ 64 MiB at 10000"), ("reconcile", "≤ 160 MiB at 10000")] {
-        let status = status_of(command, &directory);
+        let status = fs::read_to_string(format!("/proc/{}/status", id(governed, command))).unwrap();
         let kilobytes = |name: &str| -> u64 {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
             line.trim_matches([':', '\t', ' ', 'k', 'B']).parse().unwrap_or_default()
@@ -30,16 +30,21 @@ pub fn memory(governed: &Governed, size: usize, when: &str) {
     }
 }
 
-/// `/proc/<pid>/status` of the gitadel that works in a directory.
-fn status_of(command: &str, directory: &str) -> String {
-    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+/// Processor time of webhook and reconciler so far.
+pub fn times(governed: &Governed) -> [Duration; 2] {
+    ["webhook", "reconcile"].map(|command| processor_time(id(governed, command)))
+}
+
+/// The process that works in the directory of these.
+fn id(governed: &Governed, command: &str) -> u32 {
+    let directory = governed.run_directory.display().to_string();
     let is_it = |process: &PathBuf| {
         let line = fs::read(process.join("cmdline")).unwrap_or_default();
         let mut arguments = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
         arguments.next().is_some_and(|program| program.ends_with("gitadel"))
             && arguments.next().is_some_and(|argument| argument == command)
-            && arguments.any(|argument| argument.starts_with(directory))
+            && arguments.any(|argument| argument.starts_with(&directory))
     };
-    let process = processes.into_iter().find(is_it).expect("a running gitadel");
-    fs::read_to_string(process.join("status")).unwrap()
+    let process = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path())).find(is_it);
+    process.and_then(|process| process.file_name()?.to_str()?.parse().ok()).expect("a running gitadel")
 }
