@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::SYSTEM_NAMESPACE;
 use crate::reconcile::announce;
 use crate::reconcile::converge::Workshop;
-use crate::reconcile::engine::{Directories, Engine};
+use crate::reconcile::engine::{Directories, Engine, Parts};
 use crate::reconcile::events::EventLog;
 use crate::reconcile::governor::Governor;
 use crate::reconcile::lease::{Candidate, LEASE_NAME, Timing};
@@ -184,17 +184,17 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         .await
         .map_err(|source| ReconcileError::Listen { address: args.probe_listen, source })?;
     tokio::spawn(probes::serve(listener, registry, ready, receiver.clone(), stop.clone()));
-    let engine = Engine::new(
+    let engine = Engine::new(Parts {
         workshop,
-        work,
+        queue: work,
         watches,
         governor,
         receiver,
-        Directories { repositories: args.repository_dir, credentials: args.credentials_dir },
+        directories: Directories { repositories: args.repository_dir, credentials: args.credentials_dir },
         leader,
-        ready_in,
-        stop.clone(),
-    );
+        ready: ready_in,
+        stop: stop.clone(),
+    });
     engine.run(notices).await;
     stop.cancel();
     if tokio::time::timeout(DRAIN, async { (workers.await, lease.await) }).await.is_err() {

@@ -205,7 +205,7 @@ impl<'a> Recorder<'a> {
         &self,
         enforcement: &str,
         state: &mut BaselineState,
-        governor: &mut Governor,
+        governor: &Governor,
     ) -> Result<(), RecordError> {
         self.workshop.recording.store(true, Ordering::SeqCst);
         if matches!(state, BaselineState::Frozen) {
@@ -221,7 +221,7 @@ impl<'a> Recorder<'a> {
         &self,
         enforcement: &str,
         state: &mut BaselineState,
-        governor: &mut Governor,
+        governor: &Governor,
     ) -> Result<(), RecordError> {
         let provisional = self.list(enforcement).await?;
         let world = self.enter(enforcement, &provisional, Vec::new()).await?;

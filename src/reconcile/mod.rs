@@ -1,45 +1,66 @@
 //! From a commit to the state of the cluster, and back to it.
+//!
+//! `engine` decides when a round is due and what surrounds it; `round` takes what the sources declare through the stages
+//! of canonicalising, publishing and writing. Between rounds, `watch` finds what differs. Both put their work into the
+//! one `queue`.
 
-pub mod announce;
-pub mod apply;
-mod assess;
-mod baseline;
-mod baseline_record;
-pub mod canonicalise;
-mod canonicaliser;
-pub mod converge;
-mod definitions;
-mod deletion;
-mod desired;
-pub mod discovery;
+// When something has to happen.
 pub mod engine;
-pub mod environment;
-pub mod events;
-pub mod governor;
-mod inputs;
-mod inventory;
-mod inventory_record;
-mod kinds;
-pub mod lease;
-mod observed;
-pub mod openapi;
-pub mod peers;
-pub mod predict;
-pub mod probes;
-pub mod publish;
-pub mod queue;
-pub mod receiver;
-pub mod refusal;
-pub mod replicas;
-pub mod rest;
-mod retention;
 mod round;
-pub mod serving;
+pub mod watch;
+
+// What Git declares.
+mod desired;
 mod settings;
 mod sources;
-mod status;
-pub mod terminating;
+
+// What it becomes in this cluster.
+pub mod canonicalise;
+mod canonicaliser;
+pub mod environment;
+mod inputs;
+pub mod predict;
+
+// What the cluster had before, and what left Git.
+mod baseline;
+mod baseline_record;
+mod inventory;
+mod inventory_record;
+mod retention;
+
+// One object at a time.
+pub mod apply;
+mod assess;
+pub mod converge;
+mod deletion;
+pub mod queue;
 pub mod tracker;
-pub mod watch;
+
+// What is desired, handed to the webhook, and the webhook put in force.
+pub mod governor;
+pub mod publish;
+pub mod serving;
+pub mod terminating;
 pub mod webhook_configuration;
 mod world;
+
+// Replicas among each other.
+pub mod announce;
+pub mod lease;
+pub mod peers;
+pub mod replicas;
+
+// What is told to people, and what they tell us.
+pub mod events;
+pub mod probes;
+pub mod receiver;
+mod status;
+
+// What the API server serves and answers.
+mod definitions;
+pub mod discovery;
+mod kinds;
+mod observed;
+pub mod openapi;
+pub mod refusal;
+pub mod rest;

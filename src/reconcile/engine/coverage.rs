@@ -1,0 +1,77 @@
+//! What the watches cover: the kinds of the governed scopes, listed anew where the scopes are others than before.
+//!
+//! Drift that the first lists show may be what the newest commit changes. It waits for that commit, and so is written
+//! once, not back and then forth.
+
+use std::time::{Duration, Instant};
+
+use crate::reconcile::kinds::Kinds;
+use crate::reconcile::round::Participant;
+use crate::reconcile::watch::{Watches, is_watched};
+use crate::snapshot::Source;
+
+/// How long drift that a new leader finds waits for a Git server that does not answer.
+const LONGEST_HOLD: Duration = Duration::from_secs(10);
+
+pub struct Coverage {
+    watches: Watches,
+    /// What the watches were started for: when it changes, everything is listed anew.
+    scopes: Vec<Source>,
+    /// Since when drift waits for what Git says now.
+    holding: Option<Instant>,
+}
+
+impl Coverage {
+    pub fn new(watches: Watches) -> Self {
+        Self { watches, scopes: Vec::new(), holding: None }
+    }
+
+    /// Whether nothing was watched since this process began or leads.
+    pub fn is_new(&self) -> bool {
+        self.scopes.is_empty()
+    }
+
+    /// Whatever differs now was nobody's to put right, or the last leader's.
+    pub fn begin_anew(&mut self) {
+        self.scopes.clear();
+    }
+
+    /// Lets drift wait until it is released.
+    pub fn hold(&mut self) {
+        self.holding = Some(Instant::now());
+        self.watches.hold();
+    }
+
+    /// Lets drift be put right that was found when the watches began: when Git was read, or could not be for too long.
+    pub fn release_if(&mut self, all_looked: bool) {
+        if self.holding.is_some_and(|since| all_looked || since.elapsed() > LONGEST_HOLD) {
+            self.holding = None;
+            self.watches.release();
+        }
+    }
+
+    pub fn cover(&mut self, participants: &[Participant], kinds: &Kinds) {
+        let scopes: Vec<Source> = participants
+            .iter()
+            .map(|p| Source { commit: String::new(), subject: String::new(), ..p.source.clone() })
+            .collect();
+        let same = scopes.len() == self.scopes.len()
+            && scopes.iter().zip(&self.scopes).all(|(new, old)| {
+                new.scope == old.scope
+                    && new.action == old.action
+                    && new.baseline_recorded == old.baseline_recorded
+                    && new.undeclared_objects == old.undeclared_objects
+            });
+        if !same {
+            self.watches.restart();
+        }
+        self.scopes = scopes;
+        let governed = kinds.iter().filter(|kind| {
+            is_watched(kind)
+                && (kind.info.namespaced
+                    || participants.iter().any(|p| p.source.governs_cluster_kind(&kind.info.group, &kind.info.kind))
+                    || kind.info.kind == "Namespace")
+        });
+        self.watches.watch(governed.cloned());
+    }
+}

@@ -1,0 +1,255 @@
+//! The Enforcements of the cluster, as their watch and the looks at their sources tell of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::runtime::watcher::{self, Event};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::known::{Invalid, Known};
+use crate::api::GROUP;
+use crate::document::Document;
+use crate::object::ObjectId;
+use crate::reconcile::converge::Workshop;
+use crate::reconcile::observed::Observed;
+use crate::reconcile::receiver::Receiver;
+use crate::reconcile::settings;
+use crate::reconcile::sources::{Failure, Follower, SourceUpdate};
+use crate::reconcile::world::World;
+
+/// Where things are on the Pod's volumes.
+pub struct Directories {
+    pub repositories: PathBuf,
+    pub credentials: Option<PathBuf>,
+}
+
+pub struct Enforcements {
+    workshop: Arc<Workshop>,
+    receiver: Receiver,
+    directories: Directories,
+    updates: mpsc::Sender<SourceUpdate>,
+    stop: CancellationToken,
+    pub known: BTreeMap<String, Known>,
+    /// Those that never could be understood.
+    pub invalid: BTreeMap<String, Invalid>,
+    /// What a list has shown that is not complete yet.
+    listing: HashMap<String, Value>,
+    /// They were listed. What a snapshot says of them counts until then.
+    listed: bool,
+}
+
+impl Enforcements {
+    /// What the sources bring is sent to `updates`.
+    pub fn new(
+        workshop: Arc<Workshop>,
+        receiver: Receiver,
+        directories: Directories,
+        updates: mpsc::Sender<SourceUpdate>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            workshop,
+            receiver,
+            directories,
+            updates,
+            stop,
+            known: BTreeMap::new(),
+            invalid: BTreeMap::new(),
+            listing: HashMap::new(),
+            listed: false,
+        }
+    }
+
+    pub fn are_listed(&self) -> bool {
+        self.listed
+    }
+
+    /// Whether every source was read, or could not be.
+    pub fn all_looked(&self) -> bool {
+        self.known.values().all(|known| known.git.looked)
+    }
+
+    /// Whether every source was read since this process leads, or began.
+    pub fn all_current(&self) -> bool {
+        self.known.values().all(|known| known.git.current)
+    }
+
+    /// Whether the baseline of one was not seen recorded yet.
+    pub fn lack_records(&self) -> bool {
+        self.known.values().any(|known| !known.baseline.is_recorded())
+    }
+
+    /// Takes in what the watch tells. True where a round is due.
+    pub fn heard(&mut self, event: Result<Event<Observed>, watcher::Error>) -> bool {
+        match event {
+            Ok(Event::Init) => {
+                self.listing.clear();
+                false
+            }
+            Ok(Event::InitApply(object)) => {
+                let (name, value) = named(object);
+                self.listing.insert(name, value);
+                false
+            }
+            Ok(Event::InitDone) => {
+                let listing = std::mem::take(&mut self.listing);
+                let gone: Vec<String> =
+                    self.known.keys().filter(|name| !listing.contains_key(*name)).cloned().collect();
+                for name in gone {
+                    self.forget(&name);
+                }
+                for (name, value) in listing {
+                    self.learn(&name, &value);
+                }
+                self.listed = true;
+                true
+            }
+            Ok(Event::Apply(object)) => {
+                let (name, value) = named(object);
+                self.learn(&name, &value)
+            }
+            Ok(Event::Delete(object)) => {
+                self.forget(&named(object).0);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the Enforcements cannot be watched");
+                false
+            }
+        }
+    }
+
+    /// Takes an Enforcement in. True where its spec is new.
+    fn learn(&mut self, name: &str, value: &Value) -> bool {
+        if !is_as_declared(&self.workshop.publisher.world(), name, Some(value)) {
+            tracing::warn!(enforcement = name, "its spec is not the declared one and does not count; it is put back");
+            return false;
+        }
+        let understood = settings::read(value).and_then(|enforcement| {
+            let settings = settings::source(&enforcement)?;
+            Ok((enforcement, settings))
+        });
+        let (enforcement, settings) = match understood {
+            Ok(understood) => understood,
+            Err(error) => {
+                self.not_understood(name, value, error.to_string());
+                return false;
+            }
+        };
+        self.invalid.remove(name);
+        if let Some(known) = self.known.get_mut(name)
+            && known.enforcement.spec == enforcement.spec
+        {
+            known.spec_problem = None;
+            known.enforcement = enforcement;
+            return false;
+        }
+        let known = match self.known.remove(name) {
+            Some(before) if before.enforcement.spec.source == enforcement.spec.source => {
+                before.with_spec(enforcement, settings)
+            }
+            before => {
+                if let Some(before) = &before {
+                    before.follower.cancel();
+                }
+                let follower = Follower {
+                    enforcement: name.to_owned(),
+                    source: enforcement.spec.source.clone(),
+                    directory: self.directories.repositories.join(name),
+                    credentials: self.directories.credentials.clone(),
+                    bell: self.receiver.bell(name),
+                    updates: self.updates.clone(),
+                };
+                let stop = self.stop.child_token();
+                tokio::spawn(follower.run(stop.clone()));
+                Known::new(enforcement, settings, stop, before)
+            }
+        };
+        self.known.insert(name.to_owned(), known);
+        true
+    }
+
+    fn not_understood(&mut self, name: &str, value: &Value, problem: String) {
+        tracing::error!(enforcement = name, error = problem, "not in force");
+        let uid = value["metadata"]["uid"].as_str().map(str::to_owned);
+        self.workshop.events.enforcement(name, uid, true, "InvalidSpec", problem.clone());
+        match self.known.get_mut(name) {
+            // What was understood before stays in force.
+            Some(known) => known.spec_problem = Some(problem),
+            None => _ = self.invalid.insert(name.to_owned(), Invalid::new(value, problem)),
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        if !is_as_declared(&self.workshop.publisher.world(), name, None) {
+            tracing::warn!(enforcement = name, "deleted by a way round admission: it stays in force and is made again");
+            return;
+        }
+        self.invalid.remove(name);
+        if let Some(known) = self.known.remove(name) {
+            known.follower.cancel();
+            self.receiver.forget(name);
+            tracing::warn!(enforcement = name, "removed: its objects are released, none is pruned");
+        }
+    }
+
+    /// Takes in what a look at a source brought. True where a round is due.
+    pub fn take(&mut self, update: SourceUpdate) -> bool {
+        let name = update.enforcement.clone();
+        let Some(known) = self.known.get_mut(&name) else { return false };
+        let result = match &update.outcome {
+            Ok(_) => "success",
+            Err(Failure::Unreadable(_)) => "unreadable",
+            Err(Failure::Broken(_)) => "broken",
+        };
+        self.workshop.metrics.source_fetches.with_label_values(&[name.as_str(), result]).inc();
+        let news = known.git.take(update);
+        if news.unreadable {
+            let error = known.git.failure.as_ref().map(|(_, message)| message);
+            tracing::warn!(enforcement = name, error, "the source cannot be read; the last good commit stays enforced");
+        }
+        if news.broken {
+            for problem in &known.git.broken {
+                let (position, message) = (&problem.position, &problem.message);
+                tracing::error!(enforcement = name, position, problem = message, "broken commit");
+            }
+            let message = known.git.broken.first().map(|p| p.message.clone()).unwrap_or_default();
+            let uid = known.enforcement.metadata.uid.clone();
+            self.workshop.events.enforcement(&name, uid, true, "BrokenCommit", message);
+        }
+        news.round_due
+    }
+
+    /// This process leads now: every source is looked at once more.
+    pub fn begin_anew(&mut self) {
+        for (name, known) in &mut self.known {
+            known.begin_anew();
+            self.receiver.bell(name).notify_one();
+        }
+    }
+}
+
+/// Whether an Enforcement is what Git declares, or what the baseline recorded. One that was edited or deleted by a way
+/// round admission is drift like any other object: it must not switch off what would undo it.
+fn is_as_declared(world: &World, name: &str, live: Option<&Value>) -> bool {
+    let id = ObjectId::new(GROUP, "Enforcement", "", name);
+    let desired = world.entry(id.as_ref()).ok().flatten();
+    let Some(canonical) = desired.and_then(|entry| entry.canonical()) else { return true };
+    if !world.enforces(id.as_ref()) {
+        return true;
+    }
+    let live = live.map(|live| Document::from_value(&live["spec"]));
+    match (live, canonical.get("spec")) {
+        (Some(live), Some(spec)) => live.root() == spec,
+        _ => false,
+    }
+}
+
+fn named(object: Observed) -> (String, Value) {
+    let name = object.name_any();
+    (name, object.into_json())
+}

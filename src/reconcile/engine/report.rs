@@ -1,0 +1,98 @@
+//! What is told of the Enforcements: their status, the gauges, and that a commit is in force.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::enforcements::Enforcements;
+use super::known::{Invalid, Known};
+use crate::object::ObjectId;
+use crate::reconcile::converge::Workshop;
+use crate::reconcile::round::Participant;
+use crate::reconcile::status::{self, Facts};
+use crate::snapshot::Source;
+
+/// Writes what changed in the status of the Enforcements, and the gauges.
+pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, enforcing: bool) {
+    let now = Time(Timestamp::now());
+    for (name, invalid) in &mut enforcements.invalid {
+        report_invalid(workshop, name, invalid, &now).await;
+    }
+    let world = workshop.publisher.world();
+    let sources: BTreeMap<&str, &Source> =
+        world.snapshot.meta().sources.iter().map(|source| (source.name.as_str(), source)).collect();
+    let drift = workshop.tracker.drift();
+    for (name, known) in &mut enforcements.known {
+        let source = sources.get(name.as_str()).copied();
+        let drifted = drift.iter().filter(|id| source.is_some_and(|source| governs(source, id))).count();
+        let facts = Facts {
+            enforcing,
+            drifted: u32::try_from(drifted).unwrap_or(u32::MAX),
+            reverted: workshop.reverted.load(Ordering::Relaxed),
+            last_reverted_at: workshop.last_reverted_at(),
+            source: source.cloned(),
+            ..facts(known)
+        };
+        let status = status::compose(&facts, &known.status, &now);
+        let states = [
+            ("declared", facts.declared),
+            ("baseline", facts.baseline),
+            ("drifted", facts.drifted),
+            ("applied", status.objects.map_or(0, |o| o.applied)),
+            ("failed", status.objects.map_or(0, |o| o.failed)),
+        ];
+        for (state, count) in states {
+            workshop.metrics.objects.with_label_values(&[name.as_str(), state]).set(i64::from(count));
+        }
+        if status != known.status {
+            match status::write(&workshop.client, name, &status).await {
+                Ok(()) => known.status = status,
+                Err(error) => tracing::debug!(enforcement = name, %error, "the status was not taken"),
+            }
+        }
+    }
+}
+
+async fn report_invalid(workshop: &Workshop, name: &str, invalid: &mut Invalid, now: &Time) {
+    let facts = Facts {
+        generation: invalid.generation,
+        source_problem: Some(("InvalidSpec", invalid.problem.clone())),
+        ..Facts::default()
+    };
+    let status = status::compose(&facts, &invalid.status, now);
+    if status != invalid.status && status::write(&workshop.client, name, &status).await.is_ok() {
+        invalid.status = status;
+    }
+}
+
+/// What follows from an Enforcement alone.
+fn facts(known: &Known) -> Facts {
+    let spec_problem = known.spec_problem.as_ref().map(|problem| ("InvalidSpec", problem.clone()));
+    Facts {
+        generation: known.enforcement.metadata.generation,
+        source_problem: spec_problem.or(known.git.failure.clone()),
+        seen_commit: known.git.seen.as_ref().map(|commit| commit.id.clone()),
+        round_commit: known.round.commit.clone(),
+        problems: known.git.broken.iter().chain(&known.round.problems).cloned().collect(),
+        declared: known.round.declared,
+        baseline: known.baseline.len(),
+        ..Facts::default()
+    }
+}
+
+fn governs(source: &Source, id: &ObjectId) -> bool {
+    source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name)
+}
+
+/// Tells once that a commit is in force.
+pub fn announce_converged(workshop: &Workshop, participant: &Participant, known: &Known, took: Duration) {
+    let (name, commit) = (participant.source.name.as_str(), participant.source.short_commit());
+    let (milliseconds, objects) = (took.as_millis() as u64, known.round.declared);
+    tracing::info!(enforcement = name, commit, milliseconds, objects, "converged");
+    workshop.metrics.convergence_seconds.with_label_values(&[name]).observe(took.as_secs_f64());
+    let note = format!("{commit} is in force: {objects} objects");
+    workshop.events.enforcement(name, known.enforcement.metadata.uid.clone(), false, "Converged", note);
+}
