@@ -55,6 +55,7 @@ fn verdict(context: &Context<'_>, rule: &'static str, ruling: Ruling) -> Verdict
     let (class, message) = match ruling {
         Ruling::Admit(class) => return Verdict::allow(rule, class),
         Ruling::Deny(class, message) => (class, message),
+        Ruling::Prove(message) => return Verdict { proof: true, ..Verdict::deny(rule, Class::Own, message) },
     };
     let mut audit = vec![("rule".to_owned(), rule.to_owned())];
     if let Some(source) = context.source {
@@ -67,7 +68,16 @@ fn verdict(context: &Context<'_>, rule: &'static str, ruling: Ruling) -> Verdict
     }
     audit.push(("finding".to_owned(), message.clone()));
     let warnings = if action == Action::Warn { vec![message.clone()] } else { Vec::new() };
-    Verdict { outcome: Outcome::Allow, rule, class, message: Some(message), audit, warnings, observed: true }
+    Verdict {
+        outcome: Outcome::Allow,
+        rule,
+        class,
+        message: Some(message),
+        audit,
+        warnings,
+        observed: true,
+        proof: false,
+    }
 }
 
 /// Whether the request shows a Secret whose values must not be seen. The baseline's records are Secrets that hold none:

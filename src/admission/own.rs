@@ -1,4 +1,4 @@
-//! Names of gitadel's own records in its namespace.
+//! Names of gitadel's own objects.
 //!
 //! The inventory says what was applied from Git, so that pruning needs no marker on objects that anybody could forge; the
 //! baseline says what was there before. Both are written in shards, since one object has a limit of about a mebibyte.
@@ -14,6 +14,18 @@ pub const INVENTORY_PREFIX: &str = "gitadel-inventory-";
 pub const BASELINE_PREFIX: &str = "gitadel-baseline-";
 /// The key of an inventory shard's `data` that lists objects, one in each line.
 pub const INVENTORY_KEY: &str = "objects";
+
+/// The object that is only ever rejected: see the rule `canary`. A ConfigMap, or a ClusterRole where only cluster-scoped
+/// kinds are enforced.
+pub const CANARY_NAME: &str = "gitadel-canary";
+/// Annotation of a canary: the Enforcement whose undeclared objects must be rejected as well.
+pub const CANARY_CLOSED: &str = "gitadel.dev/closed";
+
+/// Whether an object is a canary. One that got through is gitadel's own doing, and no drift to speak of.
+pub fn is_canary(id: ObjectRef<'_>) -> bool {
+    matches!((id.group, id.kind), ("", "ConfigMap") | ("rbac.authorization.k8s.io", "ClusterRole"))
+        && id.name == CANARY_NAME
+}
 
 /// What [`Meta::baseline_shards`](crate::snapshot::Meta::baseline_shards) holds for a shard: the BLAKE3 digest, as
 /// hexadecimal, of its `data` as JSON with sorted keys.

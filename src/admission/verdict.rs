@@ -59,6 +59,8 @@ pub struct Verdict {
     pub warnings: Vec<String>,
     /// An Enforcement that only observes or warns let a finding pass.
     pub observed: bool,
+    /// The write asked for nothing but this denial, as proof that the webhook is in force.
+    pub proof: bool,
 }
 
 impl Verdict {
@@ -71,6 +73,7 @@ impl Verdict {
             audit: Vec::new(),
             warnings: Vec::new(),
             observed: false,
+            proof: false,
         }
     }
 

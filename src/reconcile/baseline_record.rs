@@ -27,7 +27,7 @@ use super::publish::{Edit, PublishError};
 use super::round::Participant;
 use super::watch::is_watched;
 use super::webhook_configuration::CanaryError;
-use crate::admission::own::baseline_digest;
+use crate::admission::own::{baseline_digest, is_canary};
 use crate::admission::{ObjectClass, classify_by_relation, classify_object};
 use crate::api::SYSTEM_NAMESPACE;
 use crate::document::Document;
@@ -228,7 +228,7 @@ impl<'a> Recorder<'a> {
         self.workshop.publisher.served(&world, SERVED_LIMIT).await;
         self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
         governor.desire(&world);
-        governor.prove().await?;
+        governor.prove_closed(enforcement).await?;
         let mut baseline = self.list(enforcement).await?;
         // What was there a moment ago and went is part of nothing.
         baseline.objects.retain(|_, object| !object.is_null());
@@ -308,7 +308,8 @@ impl<'a> Recorder<'a> {
         for (kind, objects) in lists {
             for object in objects {
                 let id = object.id(&kind.info);
-                if !source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name) {
+                // A canary that got through a moment ago must not be frozen with what was there.
+                if is_canary(id.as_ref()) || !source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name) {
                     continue;
                 }
                 let provisional = matches!(world.entry(id.as_ref())?, Some(e) if e.class() == EntryClass::Baseline);

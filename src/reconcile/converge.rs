@@ -20,8 +20,8 @@ use super::publish::Publisher;
 use super::queue::{Attempt, Cause, Live, Work};
 use super::rest::{self, Propagation, Target};
 use super::tracker::Tracker;
-use super::webhook_configuration::is_canary;
 use super::world::World;
+use crate::admission::own::is_canary;
 use crate::compare::{Finding, json_patch, mask_secret};
 use crate::document::Document;
 use crate::object::ObjectId;
@@ -192,7 +192,7 @@ impl Workshop {
             return Err(ConvergeError::NotSettled);
         }
         // A prune was counted against the guard as a whole, before it began.
-        let counted = work.cause != Cause::Prune && !is_canary(&work.id);
+        let counted = work.cause != Cause::Prune && !is_canary(work.id.as_ref());
         if counted {
             let limit = self.deletions.limit(world, &work.id);
             if !self.deletions.take(limit) {

@@ -10,10 +10,9 @@ use tokio::sync::watch;
 
 use super::events::EventLog;
 use super::webhook_configuration::{
-    Canary, CanaryError, Cause, ClientTarget, Desired, Guard, GuardEvent, generate, prove_enforcing,
+    Canary, CanaryError, Cause, ClientTarget, Desired, Guard, GuardEvent, generate, places, prove_enforcing,
 };
 use super::world::World;
-use crate::api::{Action, SYSTEM_NAMESPACE};
 use crate::telemetry::ReconcileMetrics;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +22,6 @@ const PROOF_LIMIT: Duration = Duration::from_secs(20);
 pub struct Governor {
     client: Client,
     worlds: watch::Sender<Option<Arc<World>>>,
-    canary: watch::Receiver<Option<Canary>>,
     enforcing: watch::Receiver<bool>,
 }
 
@@ -43,9 +41,9 @@ impl Governor {
         let (canary_in, canary) = watch::channel(None);
         let (enforcing_in, enforcing) = watch::channel(false);
         tokio::spawn(follow(worlds_seen, ca_bundle, target, desired_in, canary_in));
-        let guard = Guard::new(client.clone(), desired, canary.clone(), leader);
+        let guard = Guard::new(client.clone(), desired, canary, leader);
         tokio::spawn(guard.run(move |event| observe(event, &metrics, &events, &enforcing_in), stop));
-        Self { client, worlds, canary, enforcing }
+        Self { client, worlds, enforcing }
     }
 
     /// A new world is published.
@@ -58,13 +56,14 @@ impl Governor {
         *self.enforcing.borrow()
     }
 
-    /// Waits until an undeclared object is rejected.
+    /// Waits until what is undeclared is rejected in the scope of an Enforcement, by a webhook that knows its world as
+    /// closed. Nothing where it enforces nothing that could be tried.
     ///
     /// # Errors
     /// It was not, in time.
-    pub async fn prove(&self) -> Result<Option<Duration>, CanaryError> {
-        let canary = self.canary.borrow().clone();
-        match canary {
+    pub async fn prove_closed(&self, enforcement: &str) -> Result<Option<Duration>, CanaryError> {
+        let world = self.worlds.borrow().clone();
+        match world.and_then(|world| canary(&world, Some(enforcement))) {
             Some(canary) => prove_enforcing(self.client.clone(), &canary, PROOF_LIMIT).await.map(Some),
             None => Ok(None),
         }
@@ -76,7 +75,7 @@ async fn follow(
     mut ca_bundle: watch::Receiver<String>,
     target: ClientTarget,
     desired: watch::Sender<Option<ValidatingWebhookConfiguration>>,
-    canary: watch::Sender<Option<Canary>>,
+    canaries: watch::Sender<Option<Canary>>,
 ) {
     loop {
         let world = worlds.borrow_and_update().clone();
@@ -85,7 +84,7 @@ async fn follow(
             && !authorities.is_empty()
         {
             let meta = world.snapshot.meta();
-            canary.send_if_modified(|known| replace_if_new(known, Some(place_for_canary(&world))));
+            canaries.send_if_modified(|known| replace_if_new(known, Some(canary(&world, None))));
             let configuration = generate(&Desired {
                 sources: &meta.sources,
                 kinds: &meta.kinds,
@@ -112,14 +111,12 @@ fn replace_if_new<T: PartialEq>(known: &mut T, new: Option<T>) -> bool {
     }
 }
 
-/// A namespace where an undeclared object must be rejected.
-fn place_for_canary(world: &World) -> Option<Canary> {
-    let enforced = || world.snapshot.meta().sources.iter().filter(|source| source.action == Action::Enforce);
-    if enforced().any(|source| source.governs_namespace(SYSTEM_NAMESPACE)) {
-        return Some(Canary { namespace: SYSTEM_NAMESPACE.into() });
-    }
-    let listed = enforced().find_map(|source| source.scope.namespaces.as_ref()?.first().cloned());
-    listed.map(|namespace| Canary { namespace })
+/// What proves that the webhook is in force: anywhere, or in the scope of one Enforcement whose world must be closed.
+fn canary(world: &World, closed: Option<&str>) -> Option<Canary> {
+    let sources = &world.snapshot.meta().sources;
+    let asked = sources.iter().filter(|source| closed.is_none_or(|name| source.name == name));
+    let places = places(asked, &world.snapshot);
+    (!places.is_empty()).then(|| Canary { places, closed: closed.map(str::to_owned) })
 }
 
 fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, enforcing: &watch::Sender<bool>) {
@@ -147,7 +144,7 @@ fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, enf
             if cause != Cause::Planned {
                 metrics.webhook_configuration_restore_seconds.observe(after.as_secs_f64());
             }
-            tracing::info!(milliseconds = after.as_millis() as u64, "the webhook rejects undeclared writes");
+            tracing::info!(milliseconds = after.as_millis() as u64, "the webhook is in force");
         }
         GuardEvent::NotEnforcing { error } => {
             enforcing.send_replace(false);

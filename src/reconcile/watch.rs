@@ -25,7 +25,7 @@ use super::publish::Publisher;
 use super::queue::{Cause, Live, Queue, Work};
 use super::terminating::Termination;
 use super::tracker::Tracker;
-use super::webhook_configuration::is_canary;
+use crate::admission::own::is_canary;
 use crate::document::Document;
 use crate::object::{GroupKind, ObjectId};
 use crate::snapshot::KindInfo;
@@ -184,7 +184,7 @@ impl Observer {
             }
             Ok(Assessment::Undeclared) => {
                 let live = Live::Present(Arc::new(value));
-                if is_canary(&id) {
+                if is_canary(id.as_ref()) {
                     self.queue.push(Work { id, live, cause: Cause::Drift, since });
                 } else {
                     self.drifted(&id, "undeclared", None);

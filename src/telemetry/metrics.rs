@@ -72,7 +72,7 @@ impl AdmissionMetrics {
             reviews: counters(
                 registry,
                 "gitadel_admission_reviews_total",
-                "Writes that were judged.",
+                "Writes that were judged: allow, deny, observe (a finding that was let pass), or proof (gitadel's own canary).",
                 &["outcome", "rule", "operation"],
             )?,
             decision_seconds: histogram(

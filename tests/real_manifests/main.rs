@@ -62,12 +62,8 @@ fn assert_undisturbed(governed: &Governed) {
     let drift = governed.log_records("reconcile", "differs from Git");
     assert_eq!(governed.reconciler_metric("gitadel_drift_detected_total"), 0.0, "{drift:#?}");
     assert_eq!(governed.reconciler_metric("gitadel_drift_reverted_total"), 0.0);
-    // Its own canaries prove to gitadel that the webhook is in force.
     let mut denied = denials(governed);
-    denied.retain(|denial| {
-        let finding = denial["finding"].as_str().unwrap();
-        denial["user"] != ADMINISTRATOR && !finding.starts_with("configmaps \"gitadel-canary\" in \"gitadel-system\"")
-    });
+    denied.retain(|denial| denial["user"] != ADMINISTRATOR);
     assert!(denied.is_empty(), "{denied:#?}");
     assert_eq!(governed.webhook_metric("gitadel_admission_errors_total"), 0.0);
     let log = std::fs::read_to_string(governed.control_plane.logs().join("kube-controller-manager.log")).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gitadel::demo::control_plane::{ControlPlane, Options};
 use gitadel::reconcile::webhook_configuration::guard::{Cause, store};
 use gitadel::reconcile::webhook_configuration::{
-    Canary, CanaryError, Guard, GuardEvent, NAME, is_in_force, prove_enforcing,
+    Canary, CanaryError, Guard, GuardEvent, NAME, Place, is_in_force, prove_enforcing,
 };
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
@@ -39,7 +39,7 @@ async fn what_is_deleted_or_altered_comes_back_and_is_proven() {
     let recorder = Recorder::start().await;
     let api = Api::<ValidatingWebhookConfiguration>::all(client.clone());
     let wanted = configuration(&recorder);
-    let canary = Canary { namespace: "default".into() };
+    let canary = Canary { places: vec![Place::Namespace("default".into())], closed: None };
 
     let unguarded = prove_enforcing(client.clone(), &canary, Duration::from_millis(100)).await;
     assert!(matches!(unguarded, Err(CanaryError::Admitted { .. })), "{unguarded:?}");

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use gitadel::reconcile::webhook_configuration::canary::CANARY_NAME;
+use gitadel::admission::own::CANARY_NAME;
 use gitadel::tls::issue::Authority;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gitadel::demo::control_plane::{ControlPlane, Options};
 use gitadel::reconcile::webhook_configuration::guard::store;
-use gitadel::reconcile::webhook_configuration::{Canary, prove_enforcing};
+use gitadel::reconcile::webhook_configuration::{Canary, Place, prove_enforcing};
 use hyper::http::Request;
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -139,7 +139,7 @@ async fn prepare(control_plane: &ControlPlane, recorder: &Recorder) -> Client {
     })
     .await;
     store(&Api::all(client.clone()), &configuration(recorder), None).await.unwrap();
-    let canary = Canary { namespace: "shop".into() };
+    let canary = Canary { places: vec![Place::Namespace("shop".into())], closed: None };
     prove_enforcing(client.clone(), &canary, Duration::from_secs(20)).await.unwrap();
     client_for(control_plane, TESTER, Some("system:masters")).await
 }

@@ -2,6 +2,7 @@
 //!
 //! Each is a file: a name, which is also the metric label and the denial code, a function, and a table test.
 
+mod canary;
 mod child;
 mod child_operations;
 mod closed;
@@ -37,10 +38,13 @@ pub enum Ruling {
     Admit(Class),
     /// With the finding in words.
     Deny(Class, String),
+    /// Rejected to prove that the webhook is in force: nobody's finding.
+    Prove(String),
 }
 
 pub const RULES: &[Rule] = &[
     rehearsal::RULE,
+    canary::RULE,
     own::RULE,
     scope::RULE,
     transient::RULE,

@@ -19,6 +19,8 @@ pub struct Judgement {
     pub denied: bool,
     /// An Enforcement that only observes or warns let a finding pass.
     pub observed: bool,
+    /// Rejected as it was meant to be: the write of a canary.
+    pub proof: bool,
     pub rule: &'static str,
     pub operation: &'static str,
     /// What the log says of a write that does not match Git.
@@ -37,6 +39,7 @@ pub struct Finding {
 impl Judgement {
     pub(super) fn outcome(&self) -> &'static str {
         match (self.denied, self.observed) {
+            _ if self.proof => "proof",
             (true, _) => "deny",
             (false, true) => "observe",
             (false, false) => "allow",
@@ -61,7 +64,7 @@ pub enum BadReview {
 pub fn judge_review(review: &Document, snapshot: &Snapshot, now: Timestamp) -> Result<Judgement, BadReview> {
     let request = Request::parse(review).map_err(|error| BadReview::Malformed(error.to_string()))?;
     let verdict = decide(&request, snapshot, now);
-    let finding = verdict.message.as_ref().map(|message| Finding {
+    let finding = verdict.message.as_ref().filter(|_| !verdict.proof).map(|message| Finding {
         user: request.user.name.to_owned(),
         dry_run: request.dry_run,
         message: message.clone(),
@@ -70,6 +73,7 @@ pub fn judge_review(review: &Document, snapshot: &Snapshot, now: Timestamp) -> R
         body: verdict.response(request.uid),
         denied: verdict.outcome == Outcome::Deny,
         observed: verdict.observed,
+        proof: verdict.proof,
         rule: verdict.rule,
         operation: request.operation.as_str(),
         finding,

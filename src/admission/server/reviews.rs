@@ -71,6 +71,7 @@ impl Reviews {
         let mut judgement = self.judge(&review, &snapshot)?;
         self.metrics.decision_seconds.observe(begun.elapsed().as_secs_f64());
         if judgement.denied
+            && !judgement.proof
             && self.store.preparing()
             && let Some(next) = self.store.wait_for_other(&snapshot, PATIENCE).await
         {

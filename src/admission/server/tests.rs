@@ -36,6 +36,7 @@ fn judgement(denied: bool) -> Judgement {
         body: format!("denied: {denied}").into(),
         denied,
         observed: false,
+        proof: false,
         rule: "test",
         operation: "UPDATE",
         finding: None,

@@ -4,6 +4,7 @@
 //! computed ([`mod@generate`]), watched and put back at once ([`guard`]), and then proven to be in force ([`canary`]).
 
 pub mod canary;
+mod canary_place;
 pub mod conditions;
 pub mod generate;
 pub mod guard;
@@ -11,7 +12,8 @@ pub mod scope;
 #[cfg(test)]
 mod testing;
 
-pub use canary::{Canary, CanaryError, is_canary, prove_enforcing};
+pub use canary::{Canary, CanaryError, prove_enforcing};
+pub use canary_place::{Place, places};
 pub use generate::{ClientTarget, Desired, generate, is_in_force};
 pub use guard::{Cause, Guard, GuardEvent};
 

@@ -1,0 +1,106 @@
+//! Scopes of every kind on a real API server: each is proven to be enforced, and only what it holds is.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::eventually;
+use support::governed::{Governed, condition};
+
+const SHOP: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+data: {colour: blue}
+"#;
+
+fn with_spec(governed: &Governed, changes: Value) -> Value {
+    let mut enforcement = governed.enforcement();
+    let spec = enforcement["spec"].as_object_mut().unwrap();
+    spec.extend(changes.as_object().unwrap().clone());
+    enforcement
+}
+
+fn canaries_judged(governed: &Governed) -> f64 {
+    governed.webhook_metric(r#"gitadel_admission_reviews_total{operation="CREATE",outcome="proof",rule="canary"}"#)
+}
+
+fn rejects(governed: &Governed, arguments: &[&str]) -> String {
+    let said = governed.kubectl(arguments);
+    assert!(!said.success && said.stderr.contains("governed by Git"), "{arguments:?}: {said:?}");
+    said.stderr
+}
+
+fn admits(governed: &Governed, arguments: &[&str]) {
+    let said = governed.kubectl(arguments);
+    assert!(said.success, "{arguments:?}: {said:?}");
+}
+
+const REPAINT: &[&str] = &["-n", "shop", "patch", "configmap/settings", "-p", r#"{"data":{"colour":"red"}}"#];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scope_of_one_namespace_that_is_yet_to_come() {
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    governed.run();
+    governed.enforce(with_spec(&governed, json!({"scope": {"namespaces": ["shop"]}}))).await;
+    governed.converged().await;
+    assert!(canaries_judged(&governed) >= 1.0);
+    rejects(&governed, REPAINT);
+    admits(&governed, &["create", "namespace", "other"]);
+    admits(&governed, &["-n", "default", "create", "configmap", "gitadel-canary"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_world_is_proven_without_leaving_anything() {
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    governed.run();
+    let scope = json!({"excludedNamespaces": ["kube-*", "gitadel-system"], "cluster": "All"});
+    governed.enforce(with_spec(&governed, json!({"scope": scope, "undeclaredObjects": "Allow"}))).await;
+    governed.converged().await;
+    assert!(canaries_judged(&governed) >= 1.0);
+    rejects(&governed, REPAINT);
+    admits(&governed, &["-n", "shop", "create", "configmap", "mine"]);
+    let said = governed.kubectl(&["-n", "shop", "create", "configmap", "gitadel-canary"]);
+    assert!(!said.success && said.stderr.contains("reserved"), "{said:?}");
+    let left = governed.kubectl(&["get", "configmaps", "-A", "--field-selector=metadata.name=gitadel-canary"]);
+    assert_eq!(left.stdout, "", "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scope_of_cluster_roles_alone() {
+    const ROLE: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: reader}
+rules:
+  - {apiGroups: [""], resources: [pods], verbs: [get]}
+"#;
+    let mut governed = Governed::prepare(&[("role.yaml", ROLE)]).await;
+    governed.run();
+    let kinds = json!([{"group": "rbac.authorization.k8s.io", "kind": "ClusterRole"}]);
+    let scope = json!({"namespaces": [], "cluster": "Listed", "clusterKinds": kinds});
+    governed.enforce(with_spec(&governed, json!({"scope": scope}))).await;
+    governed.converged().await;
+    assert!(canaries_judged(&governed) >= 1.0);
+    rejects(&governed, &["label", "clusterrole/reader", "mine=yes"]);
+    admits(&governed, &["create", "clusterrolebinding", "mine", "--clusterrole=reader", "--user=me"]);
+    assert_eq!(governed.kubectl(&["get", "clusterrole", "gitadel-canary", "--ignore-not-found"]).stdout, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_is_enforced_nothing_is_proven() {
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    governed.run();
+    governed.enforce(with_spec(&governed, json!({"action": "Observe"}))).await;
+    eventually("the webhook to observe", async || {
+        let _created = governed.kubectl(&["create", "namespace", "mine"]);
+        governed.kubectl(&["label", "--overwrite", "namespace/mine", "seen=yes"]);
+        (governed.webhook_metric("gitadel_admission_reviews_total") > 0.0).then_some(())
+    })
+    .await;
+    assert_eq!(canaries_judged(&governed), 0.0);
+    assert_eq!(condition(&governed.status().await, "Enforcing"), "False");
+}
