@@ -192,7 +192,7 @@ impl Inquiry<'_> {
     /// Where a second opinion is needed: the live object differs, or has a finalizer that admission may have given it.
     /// Delegated places are then looked at too, since they may have defaults of that kind.
     fn doubts(&self, live: &Value, canonical: &Value) -> Option<Vec<compare::Finding>> {
-        let latitude = self.target.latitude();
+        let latitude = self.exact();
         let findings = difference(live, canonical, &Latitude { free: &[], ..latitude });
         let finalizers = ["metadata", "finalizers"].map(|name| Segment::Field(name.into()));
         let protected = findings.iter().any(|finding| finding.path.0.starts_with(&finalizers));
@@ -204,9 +204,14 @@ impl Inquiry<'_> {
         rest::replace(self.client, self.target.kind, at, body, Mode::DryRun).await
     }
 
+    /// What others may add where the Enforcement allows it must not become the law.
+    fn exact(&self) -> Latitude<'_> {
+        Latitude { undeclared_fields: false, ..self.target.latitude() }
+    }
+
     /// The manifest with the live values that are not Git's to give.
     fn replacement(&self, live: &Value, with_delegated: bool) -> Value {
-        let mut latitude = self.target.latitude();
+        let mut latitude = self.exact();
         if !with_delegated {
             latitude.free = &[];
         }

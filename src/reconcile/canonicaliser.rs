@@ -12,6 +12,7 @@ use super::predict::Predictor;
 use super::rest::Target;
 use super::world::{World, is_secret};
 use crate::admission::builtin;
+use crate::api::Undeclared;
 use crate::compare::mask_secret;
 use crate::document::Document;
 use crate::object::ObjectId;
@@ -65,7 +66,8 @@ impl Canonicaliser {
             Some(source),
         );
         let allotted = builtin::allotted(&id.kind.group, &id.kind.kind);
-        let target = Target { kind, allotted, free: &free };
+        let undeclared_fields = source.undeclared_fields == Undeclared::Allow;
+        let target = Target { kind, allotted, free: &free, undeclared_fields };
         let declared = Declared::new(kind, manifest)?;
         if may_predict && let Some(object) = self.predictor().predict(kind, &declared) {
             return Ok(Canonical::predicted(object, &target, live.as_ref()));

@@ -18,7 +18,7 @@ use super::events::EventLog;
 use super::peers::Peers;
 use super::publish::Publisher;
 use super::queue::{Attempt, Cause, Live, Work};
-use super::rest::{self, Propagation, Target};
+use super::rest::{self, Propagation};
 use super::tracker::Tracker;
 use super::world::World;
 use crate::admission::own::is_canary;
@@ -154,7 +154,7 @@ impl Workshop {
         let desired = world.writable(&entry).ok_or(ConvergeError::ValuesUnknown)?;
         let tolerance = world.tolerance(&entry);
         let latitude = tolerance.latitude(kind);
-        let target = Target { kind, allotted: tolerance.allotted, free: &tolerance.free };
+        let target = tolerance.target(kind);
         let applied = match (apply::apply(&self.client, &target, &desired, live.cloned()).await, live) {
             // Somebody put another object in its place, past admission.
             (Err(ApplyError::Immutable { .. }), Some(live)) if entry.recreate() => {

@@ -30,6 +30,8 @@ pub struct Target<'a> {
     pub allotted: &'a [PathPattern],
     /// Fields delegated to anybody.
     pub free: &'a [FreeField],
+    /// Anybody may set what Git does not declare.
+    pub undeclared_fields: bool,
 }
 
 impl<'a> Target<'a> {
@@ -39,7 +41,7 @@ impl<'a> Target<'a> {
             status_subresource: self.kind.status_subresource(),
             allotted: self.allotted,
             free: self.free,
-            undeclared_fields: false,
+            undeclared_fields: self.undeclared_fields,
         }
     }
 }

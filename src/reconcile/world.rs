@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::kinds::Kinds;
 use super::publish::PublishError;
+use super::rest::Target;
 use crate::admission::builtin;
 use crate::api::{Action, Undeclared};
 use crate::compare::{FreeField, Latitude, MaskKey, PathPattern};
@@ -107,13 +108,11 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
+    pub fn target<'a>(&'a self, kind: &'a KindInfo) -> Target<'a> {
+        Target { kind, allotted: self.allotted, free: &self.free, undeclared_fields: self.undeclared_fields }
+    }
+
     pub fn latitude<'a>(&'a self, kind: &'a KindInfo) -> Latitude<'a> {
-        Latitude {
-            schema: &kind.schema,
-            status_subresource: kind.status_subresource(),
-            allotted: self.allotted,
-            free: &self.free,
-            undeclared_fields: self.undeclared_fields,
-        }
+        self.target(kind).latitude()
     }
 }

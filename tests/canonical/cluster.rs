@@ -28,12 +28,13 @@ pub struct Subject {
     pub kind: KindInfo,
     pub manifest: Value,
     pub free: Vec<FreeField>,
+    pub undeclared_fields: bool,
 }
 
 impl Subject {
     pub fn target(&self) -> Target<'_> {
         let allotted = builtin::allotted(&self.kind.group, &self.kind.kind);
-        Target { kind: &self.kind, allotted, free: &self.free }
+        Target { kind: &self.kind, allotted, free: &self.free, undeclared_fields: self.undeclared_fields }
     }
 
     pub fn at(&self) -> (&str, &str) {
@@ -48,7 +49,7 @@ impl Subject {
     pub fn with(&self, pointer: &str, value: Value) -> Self {
         let mut manifest = self.manifest.clone();
         *manifest.pointer_mut(pointer).expect("the field") = value;
-        Self { kind: self.kind.clone(), manifest, free: self.free.clone() }
+        Self { kind: self.kind.clone(), manifest, free: self.free.clone(), ..*self }
     }
 }
 
@@ -72,7 +73,7 @@ impl Cluster {
         kind.schema = schemas.get(&kind).expect("a schema").clone();
         let document = Document::from_value(&manifest);
         let free = builtin::free_for_repair(group, name, "", "", document.root(), None);
-        Subject { kind, manifest, free }
+        Subject { kind, manifest, free, undeclared_fields: false }
     }
 
     /// In the given namespace, where the kind has one.

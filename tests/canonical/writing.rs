@@ -164,3 +164,31 @@ async fn a_stale_view_of_the_live_object_is_read_again() {
     let applied = apply(&cluster.client, &subject.target(), &canonical, None).await.unwrap();
     assert_eq!(applied.action, Action::Updated);
 }
+
+#[tokio::test]
+async fn what_others_may_add_is_kept_and_never_becomes_canonical() {
+    let cluster = Cluster::new().await;
+    let namespace = namespace(&cluster.client, "additions").await;
+    let mut subject = cluster.subject_in(&namespace, deployment("web")).await;
+    subject.undeclared_fields = true;
+    let clean = cluster.canonical(&subject).await.unwrap().object;
+    cluster.apply(&subject, &clean).await.unwrap();
+    cluster
+        .tamper(
+            &subject,
+            json!([
+                {"op": "add", "path": "/metadata/labels/team", "value": "x"},
+                {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "side", "image": "side:1"}},
+            ]),
+        )
+        .await;
+    let canonical = cluster.canonical(&subject).await.unwrap();
+    assert_eq!((&canonical.object, canonical.live), (&clean, LiveState::Matches));
+    assert_eq!(cluster.apply(&subject, &clean).await.unwrap().action, Action::Unchanged);
+
+    cluster.tamper(&subject, json!([{"op": "replace", "path": "/spec/replicas", "value": 7}])).await;
+    let repaired = cluster.apply(&subject, &cluster.canonical(&subject).await.unwrap().object).await.unwrap();
+    assert_eq!((repaired.action, &repaired.object["spec"]["replicas"]), (Action::Updated, &json!(1)));
+    assert_eq!(repaired.object["metadata"]["labels"]["team"], "x");
+    assert_eq!(repaired.object["spec"]["template"]["spec"]["containers"][1]["name"], "side");
+}

@@ -20,6 +20,11 @@ fn latitude() -> Case {
         .free("spec.containers[*].image", None)
 }
 
+/// The same where anybody may add what Git does not declare.
+fn latitude_for(open: bool) -> Case {
+    Case { undeclared_fields: open, ..latitude() }
+}
+
 /// An object with some of these members.
 fn some(members: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let members: Vec<_> =
@@ -266,28 +271,28 @@ proptest! {
     }
 
     #[test]
-    fn one_repair_removes_every_difference(live in object(), canonical in canonical()) {
-        let repaired = latitude().carry(&canonical, &live);
-        prop_assert_eq!(latitude().difference(&repaired, &canonical), []);
-        prop_assert_eq!(&latitude().carry(&canonical, &repaired), &repaired);
+    fn one_repair_removes_every_difference(live in object(), canonical in canonical(), open in any::<bool>()) {
+        let repaired = latitude_for(open).carry(&canonical, &live);
+        prop_assert_eq!(latitude_for(open).difference(&repaired, &canonical), []);
+        prop_assert_eq!(&latitude_for(open).carry(&canonical, &repaired), &repaired);
         // Converged is what needs no repair, and nothing else.
         let needed = without_bookkeeping(repaired) != without_bookkeeping(live.clone());
-        prop_assert_eq!(latitude().difference(&live, &canonical).is_empty(), !needed);
+        prop_assert_eq!(latitude_for(open).difference(&live, &canonical).is_empty(), !needed);
     }
 
     #[test]
-    fn the_repair_is_admitted(live in object(), canonical in canonical()) {
-        let repaired = latitude().carry(&canonical, &live);
-        prop_assert_eq!(latitude().judge(&live, &repaired, &canonical), []);
+    fn the_repair_is_admitted(live in object(), canonical in canonical(), open in any::<bool>()) {
+        let repaired = latitude_for(open).carry(&canonical, &live);
+        prop_assert_eq!(latitude_for(open).judge(&live, &repaired, &canonical), []);
     }
 
     #[test]
-    fn the_patch_makes_the_repair(live in object(), canonical in canonical()) {
+    fn the_patch_makes_the_repair(live in object(), canonical in canonical(), open in any::<bool>()) {
         let [live_document, canonical_document] = [&live, &canonical].map(crate::document::Document::from_value);
-        let case = latitude();
+        let case = latitude_for(open);
         let patch = json_patch(live_document.root(), canonical_document.root(), &case.latitude());
         let mut patched = live.clone();
         prop_assert!(::json_patch::patch(&mut patched, &patch).is_ok());
-        prop_assert_eq!(without_bookkeeping(patched), without_bookkeeping(latitude().carry(&canonical, &live)));
+        prop_assert_eq!(without_bookkeeping(patched), without_bookkeeping(latitude_for(open).carry(&canonical, &live)));
     }
 }
