@@ -47,8 +47,7 @@ fn ruled(request: &Request<'_>, snapshot: &Snapshot, now: Timestamp) -> Verdict 
             Err(error) => return unreadable(error),
         }
     }
-    let message = denial::other(&context, "cannot be judged: gitadel knows no rule for such a request.");
-    verdict(&context, UNJUDGED, Ruling::Deny(Class::Undeclared, message))
+    verdict(&context, UNJUDGED, Ruling::Deny(Class::Undeclared, denial::subresource(&context)))
 }
 
 fn verdict(context: &Context<'_>, rule: &'static str, ruling: Ruling) -> Verdict {

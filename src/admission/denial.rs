@@ -1,11 +1,11 @@
 //! Denials, in words: what is wrong, where Git says so, and what to do instead.
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Display};
 
 use super::context::Context;
-use super::request::Request;
-use crate::compare::Finding;
-use crate::object::ObjectRef;
+use super::request::{Operation, Request};
+use crate::compare::{AgainstRecord, Finding};
+use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{Entry, EntryClass, Source};
 
 /// More findings than these are counted, not listed.
@@ -32,34 +32,40 @@ fn subject<'a>(context: &'a Context<'_>) -> Subject<'a> {
 
 /// A write that would move a governed object away from its desired state.
 pub fn differs(context: &Context<'_>, entry: Entry<'_>, findings: &[Finding]) -> String {
-    let mut text = format!("{} is governed by Git: ", subject(context));
-    let single = findings.len() == 1;
-    for (position, finding) in findings.iter().take(LISTED).enumerate() {
-        let separator = if position == 0 { "" } else { ", " };
-        _ = write!(text, "{separator}{finding}");
-        if !single && let (Some(file), Some(line)) = (entry.file(), entry.line(&finding.path)) {
-            _ = write!(text, " ({file}:{line})");
+    let (subject, source) = (subject(context), context.source);
+    match entry.class() {
+        EntryClass::Declared => {
+            let position = match findings {
+                [only] => Position::At(entry.line(&only.path)),
+                _ => Position::Named,
+            };
+            let origin = Origin { context, entry, position };
+            let what = Positioned { entry, findings };
+            format!("{subject} is governed by Git: {what} {origin}{}", remedy(source, "Change it"))
+        }
+        EntryClass::Baseline => {
+            let what = Described(findings, |finding, f| AgainstRecord(finding).fmt(f));
+            let recorded = Baseline(source);
+            format!("{subject} {recorded}: {what}{}", remedy(source, "To change it, declare it as it shall be"))
+        }
+        EntryClass::Retained => {
+            let what = Described(findings, fmt::Display::fmt);
+            let again = remedy(source, "Delete it, or declare it again");
+            format!("{subject} left Git and is frozen as it was declared last: {what}{again}")
         }
     }
-    if findings.len() > LISTED {
-        _ = write!(text, " and {} more", findings.len() - LISTED);
-    }
-    let position = match findings {
-        [only] => Position::At(entry.line(&only.path)),
-        _ => Position::Named,
-    };
-    _ = write!(text, " {}", Origin { context, entry, position });
-    text + &remedy(context.source, "Change it")
 }
 
 /// A deletion of a governed object.
 pub fn deletion(context: &Context<'_>, entry: Entry<'_>) -> String {
+    let (subject, source) = (subject(context), context.source);
+    if entry.class() == EntryClass::Baseline {
+        let way = remedy(source, "To remove it, declare it");
+        let way = if source.is_some() { format!("{way} Remove it from there by another.") } else { way };
+        return format!("{subject} {}: it must not be deleted{way}", Baseline(source));
+    }
     let origin = Origin { context, entry, position: Position::At(entry.first_line()) };
-    format!(
-        "{} is governed by Git and must not be deleted {origin}{}",
-        subject(context),
-        remedy(context.source, "Remove it")
-    )
+    format!("{subject} is governed by Git and must not be deleted {origin}{}", remedy(source, "Remove it"))
 }
 
 /// A governed object whose desired state is not known yet.
@@ -74,19 +80,21 @@ pub fn pending(context: &Context<'_>, entry: Entry<'_>) -> String {
 
 /// A governed object that is shown in another API version than the one of its desired state.
 pub fn other_version(context: &Context<'_>, entry: Entry<'_>) -> String {
+    let kind = context.request.kind;
+    let shown =
+        if kind.group.is_empty() { kind.version.to_owned() } else { format!("{}/{}", kind.group, kind.version) };
+    let wanted = entry.version();
     format!(
-        "{} is governed by Git in version {} and was shown to gitadel in version {}, so that it cannot be compared. Use {}, or try again when the webhook configuration names it.",
-        subject(context),
-        entry.version(),
-        context.request.version,
-        entry.version(),
+        "{} is governed by Git in version {wanted} and cannot be compared in version {shown}. Write it in version \
+         {wanted}, or try again in a moment: gitadel is about to ask the API server for that version.",
+        subject(context)
     )
 }
 
 /// A governed object, or one that follows from it, that is being deleted.
 pub fn terminating(context: &Context<'_>, findings: &[Finding]) -> String {
     format!(
-        "{} is being deleted: its finalizers may be removed and nothing else, but {}. Wait until it is gone.",
+        "{} is being deleted: finalizers may be removed from it, but {}. Wait until it is gone.",
         subject(context),
         Listed(findings, "must not change")
     )
@@ -104,34 +112,59 @@ pub fn undeclared_creation(context: &Context<'_>) -> String {
 pub fn undeclared_change(context: &Context<'_>, findings: &[Finding]) -> String {
     let commit = context.source.map(Source::short_commit).unwrap_or_default();
     format!(
-        "{} is not declared in Git at {commit} and may only be deleted: {}{}",
+        "{} is not declared in Git at {commit}: it may be deleted, but {}{}",
         subject(context),
         Listed(findings, "must not change"),
-        remedy(context.source, "Declare it")
+        remedy(context.source, "To change it, declare it")
     )
 }
 
-/// A write to something that a component keeps for a governed object, by somebody else or beyond its business.
-pub fn kept_by_controller(context: &Context<'_>, owner: &dyn fmt::Display, findings: &[Finding]) -> String {
-    let done = match context.request.operation {
-        super::request::Operation::Create => "only its controller creates it".to_owned(),
-        super::request::Operation::Delete => "only its controller deletes it".to_owned(),
-        _ => format!("only its controller changes it, but {}", Listed(findings, "would change")),
+/// For whom a component keeps an object.
+pub enum Keeper<'a> {
+    /// For the object at the end of its chain of controllers.
+    Owner(&'a ObjectId),
+    /// For an object that does not own it, but from which it follows.
+    Origin(&'a ObjectId),
+    /// For itself.
+    Component(&'static str),
+}
+
+/// A write to something that a component keeps, by somebody else or beyond its business.
+pub fn kept_by_controller(context: &Context<'_>, keeper: &Keeper<'_>, findings: &[Finding]) -> String {
+    let (kept, by, change) = match keeper {
+        Keeper::Owner(owner) => (format!("belongs to {owner}"), "its controller", "Change that"),
+        Keeper::Origin(object) => {
+            (format!("follows from {object}"), "its controller", "To keep it otherwise, declare it")
+        }
+        Keeper::Component(name) => (format!("is kept by {name}"), *name, "To keep it otherwise, declare it"),
     };
-    format!(
-        "{} belongs to {owner}, which is governed by Git: {done}{}",
-        subject(context),
-        remedy(context.source, "Change the owner")
-    )
+    let done = match context.request.operation {
+        Operation::Create => format!("only {by} creates it"),
+        Operation::Delete => format!("only {by} deletes it"),
+        _ if findings.is_empty() => format!("only {by} changes it"),
+        _ => format!("only {by} changes it, but {}", Listed(findings, "would change")),
+    };
+    format!("{} {kept}: {done}{}", subject(context), remedy(context.source, change))
 }
 
 /// An operation that the Enforcement forbids on Pods and Nodes.
 pub fn operation(context: &Context<'_>, operation: &str, setting: &str) -> String {
     let name = context.source.map_or("", |source| source.name.as_str());
     format!(
-        "{operation} of {} is not allowed: Enforcement \"{name}\" sets {setting} to Deny{}",
+        "{operation} of {} is not allowed: Enforcement \"{name}\" sets {setting} to Deny. Allow it there.",
+        subject(context)
+    )
+}
+
+/// A write through a subresource whose effect on the object nobody can foresee.
+pub fn subresource(context: &Context<'_>) -> String {
+    let request = context.request;
+    let through = request.subresource.unwrap_or(request.resource);
+    format!(
+        "{} is governed by Git: what {} of {through} makes of it cannot be compared with Git. Write the object itself \
+         instead.",
         subject(context),
-        remedy(context.source, "Allow it")
+        request.operation.as_str(),
     )
 }
 
@@ -157,23 +190,67 @@ enum Position {
 
 impl fmt::Display for Origin<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(source) = self.context.source else { return f.write_str("(in the baseline)") };
-        match (self.entry.class(), self.entry.file()) {
-            (EntryClass::Baseline, _) => write!(f, "(in the baseline of Enforcement \"{}\")", source.name),
-            (class, file) => {
-                f.write_str("(")?;
-                if class == EntryClass::Retained {
-                    f.write_str("no longer declared, ")?;
-                }
-                if let (Some(file), Position::At(line)) = (file, self.position) {
-                    f.write_str(file)?;
-                    line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
-                    f.write_str(" ")?;
-                }
-                write!(f, "at {}, \"{}\")", source.short_commit(), source.subject)
-            }
+        let Some(source) = self.context.source else { return Ok(()) };
+        f.write_str("(")?;
+        if let (Some(file), Position::At(line)) = (self.entry.file(), self.position) {
+            f.write_str(file)?;
+            line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
+            f.write_str(" ")?;
         }
+        write!(f, "at {}, \"{}\")", source.short_commit(), source.subject)
     }
+}
+
+/// What there is to know of an object that was never in Git.
+struct Baseline<'a>(Option<&'a Source>);
+
+impl fmt::Display for Baseline<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("is not declared in Git, and frozen as it was when its scope came under Git (in the baseline")?;
+        self.0.map_or(Ok(()), |source| write!(f, " of Enforcement \"{}\"", source.name))?;
+        f.write_str(")")
+    }
+}
+
+/// The first findings, each in words.
+struct Described<'a>(&'a [Finding], fn(&Finding, &mut fmt::Formatter<'_>) -> fmt::Result);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(findings, describe) = self;
+        list(f, findings, |finding, f| describe(finding, f))
+    }
+}
+
+/// The first findings, and where there are more than one also the line of each.
+struct Positioned<'a> {
+    entry: Entry<'a>,
+    findings: &'a [Finding],
+}
+
+impl fmt::Display for Positioned<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let single = self.findings.len() == 1;
+        list(f, self.findings, |finding, f| {
+            finding.fmt(f)?;
+            match (self.entry.file(), self.entry.line(&finding.path)) {
+                (Some(file), Some(line)) if !single => write!(f, " ({file}:{line})"),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+fn list(
+    f: &mut fmt::Formatter<'_>,
+    findings: &[Finding],
+    describe: impl Fn(&Finding, &mut fmt::Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for (position, finding) in findings.iter().take(LISTED).enumerate() {
+        f.write_str(if position == 0 { "" } else { ", " })?;
+        describe(finding, f)?;
+    }
+    if findings.len() > LISTED { write!(f, " and {} more", findings.len() - LISTED) } else { Ok(()) }
 }
 
 /// `metadata.labels[x] must not change, spec.y must not change and 2 more`
@@ -182,11 +259,7 @@ struct Listed<'a>(&'a [Finding], &'static str);
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(findings, verb) = self;
-        for (position, finding) in findings.iter().take(LISTED).enumerate() {
-            let separator = if position == 0 { "" } else { ", " };
-            write!(f, "{separator}{} {verb}", Place(finding))?;
-        }
-        if findings.len() > LISTED { write!(f, " and {} more", findings.len() - LISTED) } else { Ok(()) }
+        list(f, findings, |finding, f| write!(f, "{} {verb}", Place(finding)))
     }
 }
 

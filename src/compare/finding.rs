@@ -37,11 +37,26 @@ pub enum Fault {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "declared in Git", "the value that Git declares")
+    }
+}
+
+/// A finding about an object whose desired state was recorded, and is not in Git.
+pub struct AgainstRecord<'a>(pub &'a Finding);
+
+impl fmt::Display for AgainstRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, "in the recorded state", "the recorded value")
+    }
+}
+
+impl Finding {
+    fn write(&self, f: &mut fmt::Formatter<'_>, known: &str, masked: &str) -> fmt::Result {
         let path = if self.path.0.is_empty() { &"the object" as &dyn fmt::Display } else { &self.path };
         match (self.fault, &self.wanted, &self.given) {
             // The hashes that stand for the values of a Secret tell nobody anything.
             (Fault::Changed, Some(wanted), given) if is_masked(wanted) || given.as_ref().is_some_and(is_masked) => {
-                write!(f, "{path} must be the value that Git declares")
+                write!(f, "{path} must be {masked}")
             }
             (Fault::Changed, Some(wanted), Some(given)) => {
                 let (wanted, given) = (wanted.to_string(), given.to_string());
@@ -49,7 +64,7 @@ impl fmt::Display for Finding {
                 write!(f, "{path} must be {}, not {}", Excerpt(&wanted, from), Excerpt(&given, from))
             }
             (Fault::Changed, Some(wanted), None) => write!(f, "{path} must be {}, but is missing", Short(wanted)),
-            (Fault::Changed, None, _) | (Fault::Undeclared, _, _) => write!(f, "{path} is not declared in Git"),
+            (Fault::Changed, None, _) | (Fault::Undeclared, _, _) => write!(f, "{path} is not {known}"),
             (Fault::Removed, _, _) => write!(f, "{path} must not be removed"),
             (Fault::Reordered, _, _) => write!(f, "{path} must keep the order of its items"),
             (Fault::Duplicate, _, _) => write!(f, "{path} must not be there twice"),

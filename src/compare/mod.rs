@@ -18,7 +18,7 @@ mod wanted;
 
 pub use carry::carry;
 pub use difference::difference;
-pub use finding::{Fault, Finding};
+pub use finding::{AgainstRecord, Fault, Finding};
 pub use judge::{judge, judge_create};
 pub use mask::{MaskKey, MaskKeyError, mask_secret};
 pub use patch::json_patch;

@@ -7,7 +7,7 @@ use super::{Judgement, Rule, admit, deny, kept};
 use crate::admission::builtin::Identity;
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
-use crate::admission::denial;
+use crate::admission::denial::{self, Keeper};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
 use crate::api::Permission;
@@ -43,13 +43,17 @@ fn by_owner(context: &Context<'_>, owner: &ObjectId) -> Judgement {
             let Some((old, new)) = context.states() else { return Ok(None) };
             let findings = kept::foreign_changes(context, old, new);
             if !findings.is_empty() {
-                return deny(Class::Child, denial::kept_by_controller(context, owner, &findings));
+                return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &findings));
             }
             true
         }
         Operation::Connect => false,
     };
-    if admitted { admit(Class::Child) } else { deny(Class::Child, denial::kept_by_controller(context, owner, &[])) }
+    if admitted {
+        admit(Class::Child)
+    } else {
+        deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &[]))
+    }
 }
 
 /// An operator that an Enforcement names for this kind makes and removes its children.

@@ -32,11 +32,7 @@ fn judge(context: &Context<'_>) -> Judgement {
             }
             deny(Class::Undeclared, denial::undeclared_change(context, &findings))
         }
-        operation => {
-            let subresource = request.subresource.unwrap_or_default();
-            let reason = format!("is governed: {} of {subresource} cannot be compared with Git", operation.as_str());
-            deny(Class::Undeclared, denial::other(context, reason))
-        }
+        _ => deny(Class::Undeclared, denial::subresource(context)),
     }
 }
 

@@ -27,11 +27,7 @@ fn judge(context: &Context<'_>) -> Judgement {
         (Operation::Create, ..) if entry.class() == EntryClass::Retained => Ok(None),
         (Operation::Create, Some(new), _) if request.subresource.is_none() => create(context, entry, new),
         (Operation::Update, _, _) if context.shows_whole_object() => update(context, entry),
-        _ => {
-            let operation = request.operation.as_str();
-            let reason = format!("is governed by Git, and {operation} by its subresource cannot be compared with Git");
-            deny(Class::Governed, denial::other(context, reason))
-        }
+        _ => deny(Class::Governed, denial::subresource(context)),
     }
 }
 
@@ -201,19 +197,41 @@ mod tests {
 
     #[test]
     fn the_baseline_is_as_firm_as_git() {
-        World::new().entry(&deployment(), |draft| draft.class = EntryClass::Baseline).expect(&[
+        let world = World::new().entry(&deployment(), |draft| draft.class = EntryClass::Baseline);
+        world.expect(&[
             ("away", Review::update(&deployment(), &drifted()), Deny, RULE.name),
             ("deleted", Review::delete(&deployment()), Deny, RULE.name),
         ]);
+        let labelled = with(&drifted(), "/metadata/labels/x", json!("y"));
+        let frozen = "deployments.apps \"web\" in \"shop\" is not declared in Git, and frozen as it was when its scope \
+            came under Git (in the baseline of Enforcement \"all\"): ";
+        let url = "by a commit to https://git.example.com/shop.git.";
+        assert_eq!(
+            world.verdict(&Review::update(&deployment(), &labelled)).message.unwrap(),
+            format!(
+                "{frozen}metadata.labels[x] is not in the recorded state, spec.replicas must be 2, not 5. \
+                 To change it, declare it as it shall be {url}"
+            )
+        );
+        assert_eq!(
+            world.verdict(&Review::delete(&deployment())).message.unwrap(),
+            format!("{frozen}it must not be deleted. To remove it, declare it {url} Remove it from there by another.")
+        );
     }
 
     #[test]
     fn what_left_git_and_was_kept_is_frozen_and_may_go() {
-        World::new().entry(&deployment(), |draft| draft.class = EntryClass::Retained).expect(&[
+        let world = World::new().entry(&deployment(), |draft| draft.class = EntryClass::Retained);
+        world.expect(&[
             ("changed", Review::update(&deployment(), &drifted()), Deny, RULE.name),
             ("deleted", Review::delete(&deployment()), Allow, RULE.name),
             ("created again", Review::create(&deployment()), Deny, "undeclared"),
         ]);
+        assert_eq!(
+            world.verdict(&Review::update(&deployment(), &drifted())).message.unwrap(),
+            "deployments.apps \"web\" in \"shop\" left Git and is frozen as it was declared last: spec.replicas must be \
+             2, not 5. Delete it, or declare it again by a commit to https://git.example.com/shop.git."
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::{Judgement, Rule, admit, deny, kept};
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
-use crate::admission::denial;
+use crate::admission::denial::{self, Keeper};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
 use crate::document::Node;
@@ -15,13 +15,14 @@ pub const RULE: Rule = Rule { name: "generated", judge };
 fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
     let Some(shown) = context.shown().filter(|_| context.shows_whole_object()) else { return Ok(None) };
-    let (by, class) = match context.classify(request.old.unwrap_or(shown))? {
-        ObjectClass::Generated { by } => (by.to_string(), Class::Generated),
+    let found = context.classify(request.old.unwrap_or(shown))?;
+    let (keeper, class) = match &found {
+        ObjectClass::Generated { by } => (Keeper::Origin(by), Class::Generated),
         // Before the baseline is recorded it is not known what was there from the start.
         ObjectClass::Bootstrap if context.source.is_some_and(|source| source.baseline_recorded) => {
-            ("the API server".to_owned(), Class::Generated)
+            (Keeper::Component("the API server"), Class::Generated)
         }
-        ObjectClass::Machinery => ("the cluster itself".to_owned(), Class::Machinery),
+        ObjectClass::Machinery => (Keeper::Component("the cluster itself"), Class::Machinery),
         _ => return Ok(None),
     };
     let findings = context.states().map(|(old, new)| kept::foreign_changes(context, old, new));
@@ -34,7 +35,7 @@ fn judge(context: &Context<'_>) -> Judgement {
     if admitted {
         return admit(class);
     }
-    deny(class, denial::kept_by_controller(context, &by, &findings.unwrap_or_default()))
+    deny(class, denial::kept_by_controller(context, &keeper, &findings.unwrap_or_default()))
 }
 
 fn creates(context: &Context<'_>, new: Node<'_>) -> bool {

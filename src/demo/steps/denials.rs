@@ -69,7 +69,7 @@ const ATTACKS: [Attack; 13] = [
             "-p",
             r#"[{"op":"add","path":"/rules/-","value":{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}}]"#,
         ],
-        &["governed by Git", "rules", "baseline"],
+        &["frozen", "rules", "baseline"],
     ),
     anywhere(&["delete", "namespace", "shop"], &["governed by Git", "must not be deleted", "namespace.yaml:"]),
     anywhere(&["delete", "enforcement", "demo"], &["must not be deleted"]),
