@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Commit","type":"string","jsonPath":".status.commit.short"}"#,
     printcolumn = r#"{"name":"Action","type":"string","jsonPath":".spec.action"}"#,
     printcolumn = r#"{"name":"Converged","type":"string","jsonPath":".status.conditions[?(@.type=='Converged')].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Converged')].reason"}"#,
     printcolumn = r#"{"name":"Drift","type":"integer","jsonPath":".status.drift.objects"}"#,
     printcolumn = r#"{"name":"Objects","type":"integer","jsonPath":".status.objects.declared","priority":1}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type=='Converged')].message","priority":1}"#,

@@ -112,7 +112,7 @@ impl Engine {
                 () = self.schedule.reached(), if self.enforcements.are_listed() => self.round().await,
                 _ = status_tick.tick() => {
                     self.cycle.coverage.release_if(false);
-                    self.report().await;
+                    self.cycle.report(&mut self.enforcements).await;
                 }
             }
         }
@@ -140,13 +140,7 @@ impl Engine {
         };
         self.schedule.ended(left_undone);
         self.cycle.coverage.release_if(all_looked);
-        self.report().await;
-    }
-
-    async fn report(&mut self) {
-        if *self.leader.borrow() {
-            report::report(&self.workshop, &mut self.enforcements, self.cycle.governor.is_enforcing()).await;
-        }
+        self.cycle.report(&mut self.enforcements).await;
     }
 }
 

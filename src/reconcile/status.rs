@@ -6,8 +6,10 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use crate::api::{
-    CommitStatus, ConditionType, DriftStatus, Enforcement, EnforcementStatus, ObjectCounts, Problem, set_condition,
+    CommitStatus, ConditionType, DriftStatus, Enforcement, EnforcementStatus, ObjectCounts, Problem, Reason,
+    set_condition,
 };
+use crate::object::GroupKind;
 use crate::snapshot::Source;
 
 /// More problems than these are only counted.
@@ -22,8 +24,12 @@ pub struct Facts {
     pub seen_commit: Option<String>,
     /// The enforced source, at its commit.
     pub source: Option<Source>,
-    /// The commit that was compared with the whole cluster last.
+    /// The commit of the last round that ended.
     pub round_commit: Option<String>,
+    /// What undeclared objects are compared with is recorded, or nobody asks for that.
+    pub baseline_recorded: bool,
+    /// Kinds of which something is desired, and which the watches have not listed: what there is of them is not known.
+    pub unlisted: Vec<GroupKind>,
     /// The webhook was seen to reject by it.
     pub enforcing: bool,
     pub problems: Vec<Problem>,
@@ -63,40 +69,13 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
     let message = if enforcing { "the webhook judges every write in the scope" } else { "no write is judged yet" };
     set(ConditionType::Enforcing, enforcing, why, message.into());
 
-    let enforced = facts.source.as_ref().map(|source| &source.commit);
-    let newest = enforced == facts.seen_commit.as_ref() && enforced == facts.round_commit.as_ref();
-    let degraded = !facts.problems.is_empty();
-    let first = facts.problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
-    let short = commit.as_ref().map_or("nothing", |commit| commit.short.as_str());
-    match (degraded, facts.drifted, newest && facts.source.is_some()) {
-        (true, ..) => {
-            let count = facts.problems.len();
-            set(ConditionType::Degraded, true, "Problems", format!("{count} problems; the first: {first}"));
-            set(ConditionType::Converged, false, "Problems", format!("{short} is not enforced in full: {first}"));
-        }
-        (false, 0, true) => {
-            set(ConditionType::Degraded, false, "NoProblems", String::new());
-            set(ConditionType::Converged, true, "Converged", format!("the cluster is what {short} declares"));
-        }
-        (false, drifted, true) => {
-            set(ConditionType::Degraded, false, "NoProblems", String::new());
-            set(ConditionType::Converged, false, "Drift", format!("{drifted} objects differ from {short}"));
-        }
-        (false, _, false) => {
-            set(ConditionType::Degraded, false, "NoProblems", String::new());
-            set(
-                ConditionType::Converged,
-                false,
-                "Progressing",
-                if enforced == facts.seen_commit.as_ref() {
-                    format!("{short} is being compared with the cluster")
-                } else {
-                    format!("{short} is in force; a newer one is on its way")
-                },
-            );
-        }
+    let problems = problems_text(&facts.problems);
+    match &problems {
+        Some(text) => set(ConditionType::Degraded, true, "Problems", text.clone()),
+        None => set(ConditionType::Degraded, false, "NoProblems", String::new()),
     }
-    let converged = conditions.iter().any(|c: &Condition| c.type_ == "Converged" && c.status == "True");
+    let (converged, reason, message) = convergence(facts, problems);
+    set(ConditionType::Converged, converged, reason, message);
     let same_commit = before.commit.as_ref().map(|c| &c.id) == commit.as_ref().map(|c| &c.id);
     let converged_at = match (converged, &before.converged_at) {
         (true, Some(at)) if same_commit => Some(at.clone()),
@@ -124,6 +103,60 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
         problems: facts.problems.iter().take(LISTED_PROBLEMS).cloned().collect(),
         conditions,
     }
+}
+
+fn problems_text(problems: &[Problem]) -> Option<String> {
+    let first = &problems.first()?.message;
+    Some(match problems.len() {
+        1 => first.clone(),
+        count => format!("{count} problems; the first: {first}"),
+    })
+}
+
+/// Whether the cluster is what Git says; else the first thing that is missing for that.
+fn convergence(facts: &Facts, problems: Option<String>) -> (bool, Reason, String) {
+    let Some(source) = &facts.source else {
+        let why = facts.source_problem.as_ref().map_or("the source is being read for the first time", |(_, why)| why);
+        return (false, "SourceNotReady", format!("nothing is in force yet: {why}"));
+    };
+    let short = source.short_commit();
+    if let Some(problems) = problems {
+        return (false, "Problems", format!("{short} is not enforced in full: {problems}"));
+    }
+    let Some(seen) = &facts.seen_commit else {
+        let why = facts.source_problem.as_ref().map_or("the source is being read", |(_, why)| why);
+        return (
+            false,
+            "SourceNotReady",
+            format!("{short} stays in force; whether it is the newest is not known: {why}"),
+        );
+    };
+    if *seen != source.commit {
+        return (false, "NewCommit", format!("{short} is in force; a newer commit is on its way"));
+    }
+    if facts.round_commit.as_ref() != Some(&source.commit) {
+        return (false, "Applying", format!("the objects of {short} are being compared with the cluster and written"));
+    }
+    if !facts.baseline_recorded {
+        let message =
+            "what is in the scope and not in Git is being recorded; then nothing undeclared is let in any more";
+        return (false, "RecordingBaseline", message.into());
+    }
+    if facts.drifted > 0 {
+        let (objects, differ) = if facts.drifted == 1 { ("object", "differs") } else { ("objects", "differ") };
+        return (false, "Drift", format!("{} {objects} {differ} from {short}", facts.drifted));
+    }
+    if let Some(first) = facts.unlisted.first() {
+        let count = facts.unlisted.len();
+        let message = format!("{count} kinds are yet to be listed and compared with {short}; the first: {first}");
+        return (false, "Listing", message);
+    }
+    (true, "Converged", format!("the cluster is what {short} declares"))
+}
+
+/// Whether the cluster is what Git says, in a status that was composed.
+pub fn is_converged(status: &EnforcementStatus) -> bool {
+    status.conditions.iter().any(|c: &Condition| c.type_ == ConditionType::Converged.as_str() && c.status == "True")
 }
 
 /// Writes the status of one Enforcement.
@@ -167,6 +200,7 @@ mod tests {
             seen_commit: Some("1a2b3c4d".into()),
             round_commit: Some("1a2b3c4d".into()),
             source: Some(Source { commit: "1a2b3c4d".into(), ..source }),
+            baseline_recorded: true,
             enforcing: true,
             ..Facts::default()
         }
@@ -183,13 +217,52 @@ mod tests {
     }
 
     #[test]
-    fn drift_problems_and_news_are_told_apart() {
-        let drifted = compose(&Facts { drifted: 2, ..facts() }, &EnforcementStatus::default(), &at(1));
-        assert_eq!(condition(&drifted, "Converged"), ("False", "Drift"));
-        let newer = Facts { seen_commit: Some("ffff".into()), ..facts() };
-        assert_eq!(condition(&compose(&newer, &drifted, &at(2)), "Converged"), ("False", "Progressing"));
-        let begun = Facts { round_commit: None, ..facts() };
-        assert_eq!(condition(&compose(&begun, &drifted, &at(2)), "Converged"), ("False", "Progressing"));
+    fn the_reason_names_what_is_waited_for() {
+        let problem = |message: &str| Problem {
+            message: message.into(),
+            reason: "InvalidManifest".into(),
+            object: None,
+            position: None,
+            commit: None,
+        };
+        let config_maps = vec![GroupKind::new("", "ConfigMap")];
+        let cases = [
+            (Facts { source: None, ..facts() }, "SourceNotReady", "read for the first time"),
+            (
+                Facts { source: None, source_problem: Some(("Unreachable", "it is down".into())), ..facts() },
+                "SourceNotReady",
+                "it is down",
+            ),
+            (
+                Facts { problems: vec![problem("no"), problem("neither")], ..facts() },
+                "Problems",
+                "2 problems; the first: no",
+            ),
+            (Facts { seen_commit: None, ..facts() }, "SourceNotReady", "main@1a2b3c4 stays in force"),
+            (Facts { seen_commit: Some("ffff".into()), ..facts() }, "NewCommit", "newer"),
+            (Facts { round_commit: None, drifted: 1, ..facts() }, "Applying", "1a2b3c4"),
+            (
+                Facts { baseline_recorded: false, unlisted: config_maps.clone(), ..facts() },
+                "RecordingBaseline",
+                "being recorded",
+            ),
+            (Facts { drifted: 2, unlisted: config_maps.clone(), ..facts() }, "Drift", "2 objects differ from"),
+            (Facts { unlisted: config_maps, ..facts() }, "Listing", "the first: ConfigMap"),
+            (facts(), "Converged", "is what main@1a2b3c4 declares"),
+        ];
+        for (facts, reason, says) in cases {
+            let status = compose(&facts, &EnforcementStatus::default(), &at(1));
+            let wanted = if reason == "Converged" { "True" } else { "False" };
+            assert_eq!(condition(&status, "Converged"), (wanted, reason));
+            let message = &status.conditions.iter().find(|c| c.type_ == "Converged").unwrap().message;
+            assert!(message.contains(says), "{message}");
+            assert_eq!(is_converged(&status), reason == "Converged");
+            assert_eq!(status.converged_at.is_some(), reason == "Converged");
+        }
+    }
+
+    #[test]
+    fn what_degrades_is_told_apart_from_what_is_not_readable() {
         let problem = Problem {
             message: "no".into(),
             reason: "InvalidManifest".into(),
@@ -197,10 +270,12 @@ mod tests {
             position: None,
             commit: None,
         };
-        let broken = compose(&Facts { problems: vec![problem], ..facts() }, &drifted, &at(2));
-        assert_eq!(condition(&broken, "Converged"), ("False", "Problems"));
+        let broken = compose(&Facts { problems: vec![problem], ..facts() }, &EnforcementStatus::default(), &at(2));
         assert_eq!(condition(&broken, "Degraded"), ("True", "Problems"));
         let unreadable = Facts { source_problem: Some(("Unreachable", "down".into())), ..facts() };
-        assert_eq!(condition(&compose(&unreadable, &drifted, &at(3)), "SourceReady"), ("False", "Unreachable"));
+        let unreadable = compose(&unreadable, &broken, &at(3));
+        assert_eq!(condition(&unreadable, "SourceReady"), ("False", "Unreachable"));
+        assert_eq!(condition(&unreadable, "Degraded"), ("False", "NoProblems"));
+        assert_eq!(condition(&unreadable, "Converged"), ("True", "Converged"), "the last good commit is in force");
     }
 }

@@ -96,6 +96,12 @@ impl Watches {
         self.observer.count_listed();
     }
 
+    /// Which of these kinds are watched and were not seen in full yet.
+    pub fn unlisted(&self, mut kinds: Vec<GroupKind>) -> Vec<GroupKind> {
+        kinds.retain(|kind| self.running.contains_key(kind) && !self.observer.tracker.is_listed(kind));
+        kinds
+    }
+
     /// Lets drift wait until [`Self::release`].
     pub fn hold(&self) {
         self.observer.held.store(true, Ordering::SeqCst);
@@ -144,8 +150,9 @@ async fn follow(client: Client, kind: KindInfo, observer: Arc<Observer>) {
                 observer.present(&kind, object, true);
             }
             Ok(Event::InitDone) => {
-                observer.tracker.listed(&id);
+                // In this order: what counts as listed has nothing missing that was not noted.
                 observer.missing(&id, &seen);
+                observer.tracker.listed(&id);
                 observer.count_listed();
                 seen = std::collections::HashSet::new();
             }

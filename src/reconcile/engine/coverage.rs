@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::object::GroupKind;
 use crate::reconcile::kinds::Kinds;
 use crate::reconcile::round::Participant;
 use crate::reconcile::watch::{Watches, is_watched};
-use crate::snapshot::Source;
+use crate::snapshot::{Meta, Source};
 
 /// How long drift that a new leader finds waits for a Git server that does not answer.
 const LONGEST_HOLD: Duration = Duration::from_secs(10);
@@ -29,6 +30,14 @@ impl Coverage {
     /// Whether nothing was watched since this process began or leads.
     pub fn is_new(&self) -> bool {
         self.scopes.is_empty()
+    }
+
+    /// Of the kinds of which a snapshot desires something, those that were not compared with it. What an earlier process
+    /// published and never wrote is found by the watches, and by nothing else.
+    pub fn unlisted(&self, meta: &Meta) -> Vec<GroupKind> {
+        let desired = meta.kinds.iter().filter(|kind| kind.registered);
+        let desired = desired.map(|kind| GroupKind::new(&kind.group, &kind.kind)).collect();
+        if self.is_new() { desired } else { self.watches.unlisted(desired) }
     }
 
     /// Whatever differs now was nobody's to put right, or the last leader's.

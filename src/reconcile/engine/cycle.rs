@@ -11,7 +11,7 @@ use super::coverage::Coverage;
 use super::enforcements::Enforcements;
 use super::known::LastRound;
 use super::participants::{participants, used_kinds};
-use super::report::{announce_converged, report};
+use super::report::{Overall, report};
 use crate::api::Problem;
 use crate::reconcile::baseline_record::RecordError;
 use crate::reconcile::canonicaliser::Canonicaliser;
@@ -44,7 +44,7 @@ pub enum CycleError {
 
 /// What a round needs, and what one leaves for the next.
 pub struct Cycle {
-    pub governor: Governor,
+    governor: Governor,
     pub coverage: Coverage,
     workshop: Arc<Workshop>,
     queue: Queue,
@@ -137,7 +137,7 @@ impl Cycle {
         self.governor.desire(&workshop.publisher.world());
         if leader {
             // What follows is for the next commit and the next process; nobody has to wait for it.
-            report(&workshop, enforcements, self.governor.is_enforcing()).await;
+            self.report(enforcements).await;
             let known = &mut enforcements.known;
             baselines::record(&workshop, &self.governor, known, &mut participants).await?;
             workshop.peers.wait(&workshop.publisher.reached(Step::FINISHED)).await;
@@ -150,6 +150,17 @@ impl Cycle {
         self.coverage.cover(&participants, &kinds);
         self.ready.send_replace(true);
         Ok(done.retry || !kinds.complete)
+    }
+
+    /// Writes what changed in the status of the Enforcements, on the leader.
+    pub async fn report(&self, enforcements: &mut Enforcements) {
+        if !*self.leader.borrow() {
+            return;
+        }
+        let world = self.workshop.publisher.world();
+        let unlisted = self.coverage.unlisted(world.snapshot.meta());
+        let overall = Overall { enforcing: self.governor.is_enforcing(), unlisted };
+        report(&self.workshop, enforcements, &overall).await;
     }
 
     /// There is nothing to enforce, and the webhook beside is to be ready for when there is.
@@ -189,16 +200,14 @@ fn settle(workshop: &Workshop, enforcements: &mut Enforcements, participants: &[
     for (index, participant) in participants.iter().enumerate().filter(|(_, participant)| participant.state.is_some()) {
         let (name, commit) = (participant.source.name.as_str(), participant.source.commit.as_str());
         let Some(known) = enforcements.known.get_mut(name) else { continue };
-        workshop.metrics.set_commit(name, known.converged_commit.as_deref(), commit);
-        let took = known.settle(LastRound {
+        workshop.metrics.set_commit(name, known.round.commit.as_deref(), commit);
+        known.round = LastRound {
             commit: Some(commit.to_owned()),
+            is_fresh: true,
             declared: report.declared.get(index).copied().unwrap_or_default(),
             problems: report.problems.iter().filter(|p| p.source == index).map(|p| p.problem.clone()).collect(),
             recalled: report.undecided.is_empty(),
-        });
-        if let Some(took) = took {
-            announce_converged(workshop, participant, known, took);
-        }
+        };
     }
 }
 

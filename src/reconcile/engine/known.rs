@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Enforcement, EnforcementStatus, Problem};
+use crate::api::{Action, Enforcement, EnforcementStatus, Problem};
 use crate::reconcile::baseline_record::BaselineState;
 use crate::reconcile::sources::{Failure, SourceState, SourceUpdate};
 use crate::snapshot::Source;
@@ -25,7 +25,8 @@ pub struct Known {
     pub round: LastRound,
     /// As it was last written.
     pub status: EnforcementStatus,
-    pub converged_commit: Option<String>,
+    /// The last commit of which people were told that the cluster is what it says.
+    converged_commit: Option<String>,
 }
 
 /// An Enforcement that enforces nothing, because its spec cannot be understood.
@@ -48,7 +49,8 @@ impl Invalid {
 impl Known {
     /// An Enforcement that is new, or has a new source. Then what was in force `before` stays until that source is read.
     pub fn new(enforcement: Enforcement, settings: Source, follower: CancellationToken, before: Option<Self>) -> Self {
-        let (state, baseline) = before.map(|before| (before.git.state, before.baseline)).unwrap_or_default();
+        let (state, baseline, commit) =
+            before.map(|before| (before.git.state, before.baseline, before.round.commit)).unwrap_or_default();
         Self {
             status: enforcement.status.clone().unwrap_or_default(),
             enforcement,
@@ -57,7 +59,7 @@ impl Known {
             follower,
             git: Sighting::new(state),
             baseline,
-            round: LastRound::default(),
+            round: LastRound { commit, ..LastRound::default() },
             converged_commit: None,
         }
     }
@@ -71,26 +73,31 @@ impl Known {
     /// This process leads now: what counts is what Git says and the cluster is from here on.
     pub fn begin_anew(&mut self) {
         self.git.current = false;
-        self.round.commit = None;
+        self.round.is_fresh = false;
     }
 
-    /// Takes in how a round ended. Where it brought the cluster to another commit: how long that took.
-    pub fn settle(&mut self, round: LastRound) -> Option<Duration> {
-        let commit = round.commit.clone();
-        self.round = round;
-        let news = self.round.problems.is_empty() && self.converged_commit != commit;
+    /// The cluster is what a commit says. Where that is news: how long it took.
+    pub fn converged(&mut self, commit: &str) -> Option<Duration> {
+        let news = self.converged_commit.as_deref() != Some(commit);
         news.then(|| {
-            self.converged_commit = commit;
+            self.converged_commit = Some(commit.to_owned());
             self.git.since.elapsed()
         })
+    }
+
+    /// Whether what is in the scope and not in Git is on record, where that is called for.
+    pub fn has_baseline(&self) -> bool {
+        self.settings.action != Action::Enforce || self.baseline.is_recorded()
     }
 }
 
 /// What the last round left.
 #[derive(Default)]
 pub struct LastRound {
-    /// The commit that it brought about, since this process leads or began.
+    /// The commit that it brought about.
     pub commit: Option<String>,
+    /// It ended since this process leads, or began.
+    pub is_fresh: bool,
     pub declared: u32,
     pub problems: Vec<Problem>,
     /// What the inventory names and Git no longer declares is known.

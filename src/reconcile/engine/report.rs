@@ -9,14 +9,21 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::enforcements::Enforcements;
 use super::known::{Invalid, Known};
-use crate::object::ObjectId;
+use crate::object::{GroupKind, ObjectId};
 use crate::reconcile::converge::Workshop;
-use crate::reconcile::round::Participant;
 use crate::reconcile::status::{self, Facts};
 use crate::snapshot::Source;
 
+/// What holds for all Enforcements.
+pub struct Overall {
+    /// The webhook was seen to reject.
+    pub enforcing: bool,
+    /// Kinds of which something is desired, and which the watches have not listed.
+    pub unlisted: Vec<GroupKind>,
+}
+
 /// Writes what changed in the status of the Enforcements, and the gauges.
-pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, enforcing: bool) {
+pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overall: &Overall) {
     let now = Time(Timestamp::now());
     for (name, invalid) in &mut enforcements.invalid {
         report_invalid(workshop, name, invalid, &now).await;
@@ -29,7 +36,8 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, enforc
         let source = sources.get(name.as_str()).copied();
         let drifted = drift.iter().filter(|id| source.is_some_and(|source| governs(source, id))).count();
         let facts = Facts {
-            enforcing,
+            enforcing: overall.enforcing,
+            unlisted: overall.unlisted.clone(),
             drifted: u32::try_from(drifted).unwrap_or(u32::MAX),
             reverted: workshop.reverted.load(Ordering::Relaxed),
             last_reverted_at: workshop.last_reverted_at(),
@@ -46,6 +54,11 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, enforc
         ];
         for (state, count) in states {
             workshop.metrics.objects.with_label_values(&[name.as_str(), state]).set(i64::from(count));
+        }
+        if let Some(source) = source.filter(|_| status::is_converged(&status))
+            && let Some(took) = known.converged(&source.commit)
+        {
+            announce_converged(workshop, source, known, took);
         }
         if status != known.status {
             match status::write(&workshop.client, name, &status).await {
@@ -75,10 +88,11 @@ fn facts(known: &Known) -> Facts {
         generation: known.enforcement.metadata.generation,
         source_problem: spec_problem.or(known.git.failure.clone()),
         seen_commit: known.git.seen.as_ref().map(|commit| commit.id.clone()),
-        round_commit: known.round.commit.clone(),
+        round_commit: known.round.commit.clone().filter(|_| known.round.is_fresh),
         problems: known.git.broken.iter().chain(&known.round.problems).cloned().collect(),
         declared: known.round.declared,
         baseline: known.baseline.len(),
+        baseline_recorded: known.has_baseline(),
         ..Facts::default()
     }
 }
@@ -88,8 +102,8 @@ fn governs(source: &Source, id: &ObjectId) -> bool {
 }
 
 /// Tells once that a commit is in force.
-pub fn announce_converged(workshop: &Workshop, participant: &Participant, known: &Known, took: Duration) {
-    let (name, commit) = (participant.source.name.as_str(), participant.source.short_commit());
+fn announce_converged(workshop: &Workshop, source: &Source, known: &Known, took: Duration) {
+    let (name, commit) = (source.name.as_str(), source.short_commit());
     let (milliseconds, objects) = (took.as_millis() as u64, known.round.declared);
     tracing::info!(enforcement = name, commit, milliseconds, objects, "converged");
     workshop.metrics.convergence_seconds.with_label_values(&[name]).observe(took.as_secs_f64());
