@@ -117,7 +117,8 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
     // The API server is reached directly: a proxy for the world outside would get the cluster's credentials.
     config.proxy_url = None;
     let client = Client::try_from(config)?;
-    let (cluster, user) = who_am_i(&client, &stop).await?;
+    let Some(known) = stop.run_until_cancelled(who_am_i(&client)).await else { return Ok(()) };
+    let (cluster, user) = known?;
     tracing::info!(cluster, user, "reconciling");
 
     let target = target(&args)?;
@@ -140,9 +141,10 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         .transpose()?;
     let receiver = Receiver::new(secret.as_deref().map(<[u8]>::trim_ascii));
     tokio::spawn(announce::follow(replicas.clone(), args.identity.clone(), Arc::clone(&publisher), receiver.clone()));
+    let resign = CancellationToken::new();
     let (leader, lease) =
         Candidate::new(client.clone(), SYSTEM_NAMESPACE, &args.lease_name, &args.identity, Timing::default())
-            .spawn(stop.clone());
+            .spawn(resign.clone());
     let events = EventLog::start(client.clone(), Some(args.identity.clone()));
     let tracker = Arc::new(Tracker::default());
     let (work, dispatcher) = queue(WORKERS);
@@ -197,9 +199,15 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
     });
     engine.run(notices).await;
     stop.cancel();
-    if tokio::time::timeout(DRAIN, async { (workers.await, lease.await) }).await.is_err() {
+    if tokio::time::timeout(DRAIN, workers).await.is_err() {
         tracing::warn!("some writes were still running when the time to stop was over");
     }
+    // In this order: whoever leads next meets no write of this process.
+    resign.cancel();
+    if let Err(error) = lease.await {
+        tracing::warn!(%error, "the Lease is not given back: another replica takes it when it has expired");
+    }
+    tracing::info!("stopped");
     Ok(())
 }
 
@@ -224,13 +232,12 @@ async fn stop_on_signal(stop: CancellationToken) {
 }
 
 /// The cluster's identity and this process's name in it. Waits for an API server that is not there yet.
-async fn who_am_i(client: &Client, stop: &CancellationToken) -> Result<(String, String), kube::Error> {
+async fn who_am_i(client: &Client) -> Result<(String, String), kube::Error> {
     let mut pause = Duration::from_millis(100);
     loop {
         match ask_who_am_i(client).await {
             Ok(known) => return Ok(known),
             Err(error @ kube::Error::Api(_)) => return Err(error),
-            Err(error) if stop.is_cancelled() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "the API server does not answer yet");
                 tokio::time::sleep(pause).await;

@@ -16,6 +16,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::baseline::{Baseline, BaselineError, ENFORCEMENT_LABEL};
 use super::converge::{SERVED_LIMIT, Workshop};
@@ -48,6 +49,8 @@ pub enum RecordError {
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::SnapshotError),
+    #[error("gitadel is stopping; the next process records it")]
+    Stopped,
 }
 
 /// What is known of the baseline of one Enforcement.
@@ -206,23 +209,29 @@ impl<'a> Recorder<'a> {
         enforcement: &str,
         state: &mut BaselineState,
         governor: &Governor,
+        stop: &CancellationToken,
     ) -> Result<(), RecordError> {
         self.workshop.recording.store(true, Ordering::SeqCst);
         if matches!(state, BaselineState::Frozen) {
             // It is this replica now that leads and records. Where it cannot, nobody says that the world is closed.
             *state = BaselineState::Missing;
         }
-        let recorded = self.record_while_frozen(enforcement, state, governor).await;
+        let frozen = stop.run_until_cancelled(self.list_while_frozen(enforcement, governor)).await;
+        // From here on it goes on to its end: a record of which a part is missing counts as damaged.
+        let recorded = match frozen.unwrap_or(Err(RecordError::Stopped)) {
+            Ok((baseline, shards)) => self.store(enforcement, state, baseline, shards).await,
+            Err(error) => Err(error),
+        };
         self.workshop.recording.store(false, Ordering::SeqCst);
         recorded
     }
 
-    async fn record_while_frozen(
+    /// What is there when nothing undeclared is let in any more, and the Secrets that will hold it.
+    async fn list_while_frozen(
         &self,
         enforcement: &str,
-        state: &mut BaselineState,
         governor: &Governor,
-    ) -> Result<(), RecordError> {
+    ) -> Result<(Baseline, Vec<Value>), RecordError> {
         let provisional = self.list(enforcement).await?;
         let world = self.enter(enforcement, &provisional, Vec::new()).await?;
         self.workshop.publisher.served(&world, SERVED_LIMIT).await;
@@ -235,9 +244,20 @@ impl<'a> Recorder<'a> {
         let shards = baseline.shards(enforcement);
         let world = self.enter(enforcement, &baseline, shards.clone()).await?;
         self.workshop.publisher.served(&world, SERVED_LIMIT).await;
+        Ok((baseline, shards))
+    }
+
+    async fn store(
+        &self,
+        enforcement: &str,
+        state: &mut BaselineState,
+        baseline: Baseline,
+        shards: Vec<Value>,
+    ) -> Result<(), RecordError> {
+        let api = self.secrets();
         for shard in shards {
             let secret: Secret = serde_json::from_value(shard)?;
-            create(&self.secrets(), &secret).await?;
+            api.create(&PostParams::default(), &secret).await?;
         }
         tracing::info!(enforcement, objects = baseline.objects.len(), "baseline recorded");
         *state = BaselineState::Recorded(Arc::new(baseline));
@@ -338,13 +358,6 @@ impl<'a> Recorder<'a> {
 /// them, since they are written later.
 fn is_installation(class: &ObjectClass, id: &ObjectId) -> bool {
     *class == ObjectClass::Own && matches!(id.kind.kind.as_str(), "Namespace" | "CustomResourceDefinition")
-}
-
-async fn create(api: &Api<Secret>, secret: &Secret) -> Result<(), kube::Error> {
-    match api.create(&PostParams::default(), secret).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Tells when a record appears.

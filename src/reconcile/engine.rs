@@ -112,7 +112,7 @@ impl Engine {
                 () = self.schedule.reached(), if self.enforcements.are_listed() => self.round().await,
                 _ = status_tick.tick() => {
                     self.cycle.coverage.release_if(false);
-                    self.cycle.report(&mut self.enforcements).await;
+                    self.report().await;
                 }
             }
         }
@@ -131,8 +131,9 @@ impl Engine {
 
     async fn round(&mut self) {
         let all_looked = self.enforcements.all_looked();
-        let left_undone = match self.cycle.run(&mut self.enforcements).await {
+        let left_undone = match self.cycle.run(&mut self.enforcements, &self.stop).await {
             Ok(left_undone) => left_undone,
+            Err(_) if self.stop.is_cancelled() => return,
             Err(error) => {
                 cycle::failed(&self.workshop, &mut self.enforcements, &error);
                 true
@@ -140,7 +141,11 @@ impl Engine {
         };
         self.schedule.ended(left_undone);
         self.cycle.coverage.release_if(all_looked);
-        self.cycle.report(&mut self.enforcements).await;
+        self.report().await;
+    }
+
+    async fn report(&mut self) {
+        self.stop.run_until_cancelled(self.cycle.report(&mut self.enforcements)).await;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -101,18 +102,20 @@ pub struct Follower {
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Follower {
-    /// Runs until `stop`.
+    /// Runs until `stop`. A fetch that a silent server holds up ends with it: nothing waits for it any more.
     pub async fn run(self, stop: CancellationToken) {
+        let abort = Arc::new(AtomicBool::new(false));
+        stop.run_until_cancelled(self.follow(Arc::clone(&abort))).await;
+        abort.store(true, Ordering::Relaxed);
+    }
+
+    async fn follow(self, abort: Arc<AtomicBool>) {
         let interval = Duration::from_secs(u64::from(self.source.interval_seconds.max(1)));
         let mut last: Option<Arc<SourceState>> = None;
         let mut failures = 0_u32;
         loop {
             let since = Instant::now();
-            let looked = tokio::select! {
-                () = stop.cancelled() => return,
-                looked = self.look(last.clone()) => looked,
-            };
-            let (seen, outcome) = match looked {
+            let (seen, outcome) = match self.look(last.clone(), Arc::clone(&abort)).await {
                 Ok((seen, outcome)) => (Some(seen), outcome),
                 Err(error) => (None, Err(Failure::Unreadable(error))),
             };
@@ -129,7 +132,6 @@ impl Follower {
                 failures => FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures - 1)).min(interval),
             };
             tokio::select! {
-                () = stop.cancelled() => return,
                 () = self.bell.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
@@ -139,9 +141,10 @@ impl Follower {
     async fn look(
         &self,
         last: Option<Arc<SourceState>>,
+        abort: Arc<AtomicBool>,
     ) -> Result<(CommitInfo, Result<Arc<SourceState>, Failure>), FollowError> {
         let (directory, source, credentials) = (self.directory.clone(), self.source.clone(), self.credentials.clone());
-        tokio::task::spawn_blocking(move || look(&directory, &source, credentials.as_deref(), last)).await?
+        tokio::task::spawn_blocking(move || look(&directory, &source, credentials.as_deref(), last, abort)).await?
     }
 }
 
@@ -150,10 +153,11 @@ fn look(
     source: &GitSource,
     credentials: Option<&Path>,
     last: Option<Arc<SourceState>>,
+    abort: Arc<AtomicBool>,
 ) -> Result<(CommitInfo, Result<Arc<SourceState>, Failure>), FollowError> {
     let repository = match &last {
         Some(state) => Arc::clone(&state.repository),
-        None => Arc::new(Repository::open_or_init(directory, source, credentials)?),
+        None => Arc::new(Repository::open_or_init(directory, source, credentials)?.with_abort(abort)),
     };
     let commit = repository.fetch()?;
     if let Some(state) = last.as_ref().filter(|state| state.rendered.commit.id == commit.id) {

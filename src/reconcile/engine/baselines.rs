@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio_util::sync::CancellationToken;
+
 use super::known::Known;
 use crate::api::Action;
 use crate::reconcile::baseline_record::{RecordError, Recorder};
@@ -73,6 +75,7 @@ pub async fn record(
     governor: &Governor,
     known: &mut BTreeMap<String, Known>,
     participants: &mut [Participant],
+    stop: &CancellationToken,
 ) -> Result<(), RecordError> {
     for participant in participants {
         let Some(known) = known.get_mut(&participant.source.name) else { continue };
@@ -81,7 +84,7 @@ pub async fn record(
         }
         let world = workshop.publisher.world();
         let recorder = Recorder::new(workshop, &world.kinds);
-        recorder.record(&participant.source.name, &mut known.baseline, governor).await?;
+        recorder.record(&participant.source.name, &mut known.baseline, governor, stop).await?;
         participant.source.baseline_recorded = true;
     }
     Ok(())

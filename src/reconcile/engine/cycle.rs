@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::baselines;
 use super::coverage::Coverage;
@@ -40,6 +41,8 @@ pub enum CycleError {
     Baseline(#[from] RecordError),
     #[error(transparent)]
     Inventory(#[from] InventoryError),
+    #[error("gitadel is stopping")]
+    Stopped,
 }
 
 /// What a round needs, and what one leaves for the next.
@@ -89,7 +92,7 @@ impl Cycle {
     ///
     /// # Errors
     /// What stops the round as a whole. What was published stays.
-    pub async fn run(&mut self, enforcements: &mut Enforcements) -> Result<bool, CycleError> {
+    pub async fn run(&mut self, enforcements: &mut Enforcements, stop: &CancellationToken) -> Result<bool, CycleError> {
         let workshop = Arc::clone(&self.workshop);
         let world = workshop.publisher.world();
         if enforcements.known.is_empty() && world.snapshot.meta().sources.is_empty() {
@@ -125,7 +128,8 @@ impl Cycle {
             leader,
             step: Step::default(),
         };
-        let done = round.run().await?;
+        // Wherever a round ends, the next process goes on.
+        let done = stop.run_until_cancelled(round.run()).await.ok_or(CycleError::Stopped)??;
         if baselines::are_whole(&workshop, known).await? {
             workshop.publisher.release().await?;
             workshop.publisher.reached(Step::FINISHED);
@@ -139,8 +143,9 @@ impl Cycle {
             // What follows is for the next commit and the next process; nobody has to wait for it.
             self.report(enforcements).await;
             let known = &mut enforcements.known;
-            baselines::record(&workshop, &self.governor, known, &mut participants).await?;
-            workshop.peers.wait(&workshop.publisher.reached(Step::FINISHED)).await;
+            baselines::record(&workshop, &self.governor, known, &mut participants, stop).await?;
+            let progress = workshop.publisher.reached(Step::FINISHED);
+            stop.run_until_cancelled(workshop.peers.wait(&progress)).await;
             inventory_record::write(&workshop, &participants, &done.undecided).await?;
         } else {
             baselines::freeze(&workshop, &mut enforcements.known, &mut participants).await?;
