@@ -8,7 +8,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use gitadel::api::Enforcement;
@@ -169,6 +169,15 @@ impl Governed {
         }
     }
 
+    /// Asks the reconciler to end; [`Self::reconciler_exit`] tells when it has.
+    pub fn terminate_reconciler(&mut self) {
+        self.reconciler.as_mut().unwrap().terminate().unwrap();
+    }
+
+    pub fn reconciler_exit(&mut self) -> Option<ExitStatus> {
+        self.reconciler.as_mut().unwrap().exited().unwrap()
+    }
+
     pub fn stop_webhook(&mut self) {
         if let Some(mut webhook) = self.webhook.take() {
             webhook.kill();
@@ -267,6 +276,11 @@ fn metric(port: u16, name: &str) -> f64 {
 pub fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["status"].as_str()).unwrap_or_default()
+}
+
+pub fn reason<'a>(status: &'a Value, kind: &str) -> &'a str {
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["reason"].as_str()).unwrap_or_default()
 }
 
 /// Runs git and returns what it printed.

@@ -1,0 +1,165 @@
+//! What one process leaves to the next, and from when on it says that the cluster is what Git declares.
+
+// clippy.toml spares test functions only; their helpers fail in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use hyper::Method;
+use serde_json::{Value, json};
+use support::bypass::{get, send};
+use support::eventually;
+use support::governed::{Governed, condition, reason};
+
+const SHOP: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+data: {colour: blue}
+";
+const SETTINGS: &str = "/api/v1/namespaces/shop/configmaps/settings";
+const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn web(image: &str) -> String {
+    format!(
+        "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: shop}}
+spec:
+  replicas: 1
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{containers: [{{name: web, image: {image}}}]}}
+"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_enforcement_is_converged_when_its_baseline_is_recorded() {
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    // Nobody proves a webhook that does not run, and before the proof nothing is recorded.
+    governed.run_reconciler();
+    governed.enforce(governed.enforcement()).await;
+    let recording = |status: &Value| {
+        assert_eq!(condition(status, "Converged") == "True", reason(status, "Converged") == "Converged", "{status:#}");
+        assert_ne!(condition(status, "Converged"), "True", "no baseline is recorded: {status:#}");
+        reason(status, "Converged") == "RecordingBaseline"
+    };
+    governed.until("the baseline to be all that is missing", LIMIT, recording).await;
+    assert!(get(&governed.client, SETTINGS).await.is_some(), "all that is declared is there");
+    governed.run_webhook();
+    governed.converged().await;
+    assert!(governed.status().await["objects"]["baseline"].as_u64() > Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_says_converged_when_it_has_compared_the_cluster_itself() {
+    let mut governed = Governed::start(&[("shop.yaml", SHOP)]).await;
+    let path = "/apis/gitadel.dev/v1alpha1/enforcements/all";
+    governed.stop_reconciler();
+    governed.slip_in(Method::DELETE, SETTINGS, &Value::Null).await;
+    let before = get(&governed.client, path).await.unwrap();
+    assert_eq!(condition(&before["status"], "Converged"), "True", "nobody was there to see it");
+    governed.run_reconciler();
+    // The conditions carry the time when they changed, which is too coarse here: each write of the status is looked at.
+    let mut last = before["metadata"]["resourceVersion"].clone();
+    eventually("the new process to say that the cluster converged", async || {
+        let now = get(&governed.client, path).await.unwrap();
+        let written = std::mem::replace(&mut last, now["metadata"]["resourceVersion"].clone()) != last;
+        let converged = condition(&now["status"], "Converged") == "True";
+        if written && converged {
+            assert!(get(&governed.client, SETTINGS).await.is_some(), "{:#}", now["status"]);
+        }
+        (last != before["metadata"]["resourceVersion"] && converged).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_over_drift_is_one_write() {
+    let files = [("shop.yaml", SHOP), ("web.yaml", &web("registry.example/web:1"))];
+    let mut governed = Governed::start(&files).await;
+    let generation = async || get(&governed.client, WEB).await.unwrap()["metadata"]["generation"].as_u64().unwrap();
+    let declared = generation().await;
+    governed.stop_reconciler();
+    // Other fields than the one that the commit changes, and one that makes Pods anew.
+    let drift = json!([
+        {"op": "replace", "path": "/spec/replicas", "value": 3},
+        {"op": "add", "path": "/spec/template/metadata/labels/mine", "value": "yes"},
+    ]);
+    governed.slip_in(Method::PATCH, WEB, &drift).await;
+    eventually("the Pods of the drift", async || (replica_sets(&governed).await == 2).then_some(())).await;
+    governed.commit("a new image", &[("web.yaml", &web("registry.example/web:2"))]);
+    governed.run_reconciler();
+    governed.converged().await;
+    let live = get(&governed.client, WEB).await.unwrap();
+    let spec = &live["spec"];
+    assert_eq!(spec["template"]["spec"]["containers"][0]["image"], "registry.example/web:2");
+    assert_eq!((&spec["replicas"], &spec["template"]["metadata"]["labels"]["mine"]), (&json!(1), &Value::Null));
+    assert_eq!(live["metadata"]["generation"], declared + 2, "the drift was one write, and what undid it another");
+    eventually("the Pods of the commit", async || (replica_sets(&governed).await == 3).then_some(())).await;
+    let revision = &live["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+    assert_ne!(revision, "4", "the first Pods did not come back in between");
+}
+
+async fn replica_sets(governed: &Governed) -> usize {
+    let list = get(&governed.client, "/apis/apps/v1/namespaces/shop/replicasets").await.unwrap();
+    list["items"].as_array().unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_asked_to_stop_finishes_its_writes_and_gives_the_lease_back() {
+    const CONFIG_MAPS: usize = 400;
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    // A Git server that takes a connection and then says nothing holds nobody up.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut other = governed.enforcement();
+    other["metadata"]["name"] = json!("silent");
+    other["spec"]["source"]["url"] = json!(format!("http://{}/silent.git", silent.local_addr().unwrap()));
+    other["spec"]["scope"] = json!({"namespaces": ["elsewhere"]});
+    other["spec"]["action"] = json!("Observe");
+    governed.enforce(other).await;
+    governed.run();
+    governed.enforce(governed.enforcement()).await;
+    governed.converged().await;
+
+    let config_map = |n| {
+        format!(
+            "---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: c-{n}, namespace: shop}}, data: {{a: b}}}}\n"
+        )
+    };
+    governed.commit("many objects", &[("many.yaml", &(0..CONFIG_MAPS).map(config_map).collect::<String>())]);
+    governed.notify().await;
+    let client = governed.client.clone();
+    let list = async || {
+        let list = send(&client, Method::GET, "/api/v1/namespaces/shop/configmaps", &Value::Null).await.unwrap();
+        list["items"].as_array().unwrap().clone()
+    };
+    eventually("some objects", async || (list().await.len() > 20).then_some(())).await;
+    governed.terminate_reconciler();
+    let status = eventually("the reconciler to end", async || governed.reconciler_exit()).await;
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(governed.log_records("reconcile", "stopped").len(), 1);
+    let lease = get(&client, "/apis/coordination.k8s.io/v1/namespaces/gitadel-system/leases/gitadel").await.unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "", "{:#}", lease["spec"]);
+    let written = list().await;
+
+    governed.run_reconciler();
+    governed.converged().await;
+    let now = list().await;
+    // settings and kube-root-ca.crt are the two more.
+    assert_eq!(now.len(), CONFIG_MAPS + 2);
+    for object in &written {
+        assert!(now.contains(object), "written again: {:#}", object["metadata"]);
+    }
+}
