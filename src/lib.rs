@@ -9,6 +9,7 @@ pub mod cli;
 pub mod compare;
 pub mod demo;
 pub mod document;
+pub mod http;
 pub mod object;
 pub mod reconcile;
 pub mod render;

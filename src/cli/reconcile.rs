@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::SYSTEM_NAMESPACE;
+use crate::http::PlainServer;
 use crate::reconcile::announce;
 use crate::reconcile::converge::Workshop;
 use crate::reconcile::engine::{Directories, Engine, Parts};
@@ -22,7 +23,7 @@ use crate::reconcile::events::EventLog;
 use crate::reconcile::governor::Governor;
 use crate::reconcile::lease::{Candidate, LEASE_NAME, Timing};
 use crate::reconcile::peers::Peers;
-use crate::reconcile::probes;
+use crate::reconcile::probes::Probes;
 use crate::reconcile::publish::{PublishError, Publisher};
 use crate::reconcile::queue::queue;
 use crate::reconcile::receiver::Receiver;
@@ -185,7 +186,12 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
     let listener = tokio::net::TcpListener::bind(args.probe_listen)
         .await
         .map_err(|source| ReconcileError::Listen { address: args.probe_listen, source })?;
-    tokio::spawn(probes::serve(listener, registry, ready, receiver.clone(), stop.clone()));
+    let probes = Arc::new(Probes::new(registry, ready, receiver.clone()));
+    let answer = move |request| {
+        let probes = Arc::clone(&probes);
+        async move { probes.answer(request).await }
+    };
+    tokio::spawn(PlainServer::new(listener).serve(answer, stop.clone()));
     let engine = Engine::new(Parts {
         workshop,
         queue: work,

@@ -12,7 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::server::{HttpsServer, ProbeServer, Probes, Reviews, judge_review, self_test};
+use crate::admission::server::{HttpsServer, Probes, Reviews, judge_review, self_test};
+use crate::http::PlainServer;
 use crate::snapshot::{FILE_NAME, SnapshotError, SnapshotStore};
 use crate::telemetry::{AdmissionMetrics, SnapshotMetrics, TlsMetrics, registry};
 use crate::tls::{ServingCertificate, TlsError};
@@ -78,7 +79,14 @@ pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
     let https = HttpsServer::new(https, certificate.server_config()?, reviews);
     let reviews = tokio::spawn(https.serve(stop_reviews.clone()));
     let rest = TaskTracker::new();
-    rest.spawn(ProbeServer::new(plain, Arc::clone(&probes)).serve(stop_rest.clone()));
+    let answer = {
+        let probes = Arc::clone(&probes);
+        move |request| {
+            let probes = Arc::clone(&probes);
+            async move { probes.answer(&request).await }
+        }
+    };
+    rest.spawn(PlainServer::new(plain).serve(answer, stop_rest.clone()));
     rest.spawn(recheck(store, certificate, stop_rest.clone()));
     rest.close();
     tracing::info!(reviews = %address, probes = %probe_address, "webhook started");

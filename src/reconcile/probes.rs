@@ -1,89 +1,134 @@
-//! The reconciler's plain HTTP listener: health, readiness, metrics, and notifications of pushes.
+//! What the reconciler answers in plain HTTP: health, readiness, metrics, and notifications of pushes.
 
-use std::convert::Infallible;
-use std::sync::Arc;
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
 use prometheus::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::receiver::{Notified, Receiver};
-use crate::telemetry::encode;
+use crate::http::respond;
 
 /// A notification of a push; hosting services send some kilobytes.
 const LARGEST_NOTIFICATION: usize = 1024 * 1024;
+const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves until `stop`.
-pub async fn serve(
-    listener: TcpListener,
+/// What probes are answered from.
+pub struct Probes {
     registry: Registry,
     ready: watch::Receiver<bool>,
     receiver: Receiver,
-    stop: CancellationToken,
-) {
-    let state = Arc::new((registry, ready, receiver));
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+}
+
+impl Probes {
+    pub fn new(registry: Registry, ready: watch::Receiver<bool>, receiver: Receiver) -> Self {
+        Self { registry, ready, receiver }
+    }
+
+    /// Answers one request, whatever it asks.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let path = request.uri().path();
+        if let Some(enforcement) = path.strip_prefix("/notify/") {
+            let enforcement = enforcement.to_owned();
+            return match *request.method() {
+                Method::POST => self.notified(&enforcement, request).await,
+                _ => respond::method_not_allowed("POST"),
+            };
+        }
+        match path {
+            "/healthz" | "/readyz" | "/metrics" if request.method() != Method::GET => {
+                respond::method_not_allowed("GET")
+            }
+            "/healthz" => respond::text(StatusCode::OK, "ok"),
+            "/readyz" if *self.ready.borrow() => respond::text(StatusCode::OK, "ok"),
+            "/readyz" => respond::text(StatusCode::SERVICE_UNAVAILABLE, "the first round is not done: see the log"),
+            "/metrics" => respond::metrics(&self.registry),
+            _ => respond::text(
+                StatusCode::NOT_FOUND,
+                "there are /healthz, /readyz, /metrics and POST /notify/<enforcement>",
+            ),
+        }
+    }
+
+    async fn notified<B>(&self, enforcement: &str, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let body = Limited::new(body, LARGEST_NOTIFICATION).collect();
+        let body = match tokio::time::timeout(NOTIFICATION_TIMEOUT, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return respond::text(StatusCode::PAYLOAD_TOO_LARGE, "the notification is too large");
+            }
+            Ok(Err(error)) => return respond::text(StatusCode::BAD_REQUEST, error.to_string()),
+            Err(_) => return respond::text(StatusCode::REQUEST_TIMEOUT, "the notification did not arrive in time"),
         };
-        let Ok((stream, _)) = accepted else { continue };
-        let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let state = Arc::clone(&state);
-                async move { Ok::<_, Infallible>(answer(request, &state.0, &state.1, &state.2).await) }
-            });
-            let server = auto::Builder::new(TokioExecutor::new());
-            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!(%error, "probe connection");
+        let signature = parts.headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
+        match self.receiver.notify(enforcement, signature, &body) {
+            Notified::Accepted => respond::text(StatusCode::ACCEPTED, "fetching"),
+            Notified::UnknownSource => respond::text(StatusCode::NOT_FOUND, "no Enforcement has this name"),
+            Notified::BadSignature => {
+                respond::text(StatusCode::UNAUTHORIZED, "X-Hub-Signature-256 is missing or wrong")
             }
-        });
+        }
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    registry: &Registry,
-    ready: &watch::Receiver<bool>,
-    receiver: &Receiver,
-) -> Response<Full<Bytes>> {
-    let path = request.uri().path().to_owned();
-    match (request.method(), path.as_str()) {
-        (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
-        (&Method::GET, "/readyz") if *ready.borrow() => text(StatusCode::OK, "ok\n"),
-        (&Method::GET, "/readyz") => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "the first round is not done: see the log\n")
-        }
-        (&Method::GET, "/metrics") => match encode(registry) {
-            Ok(metrics) => text(StatusCode::OK, metrics),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-        },
-        (&Method::POST, path) if path.starts_with("/notify/") => {
-            let enforcement = path.trim_start_matches("/notify/").to_owned();
-            let signature =
-                request.headers().get("x-hub-signature-256").and_then(|v| v.to_str().ok()).map(str::to_owned);
-            let body = Limited::new(request.into_body(), LARGEST_NOTIFICATION).collect().await;
-            let Ok(body) = body else { return text(StatusCode::PAYLOAD_TOO_LARGE, "the notification is too large\n") };
-            match receiver.notify(&enforcement, signature.as_deref(), &body.to_bytes()) {
-                Notified::Accepted => text(StatusCode::ACCEPTED, "fetching\n"),
-                Notified::UnknownSource => text(StatusCode::NOT_FOUND, "no Enforcement has this name\n"),
-                Notified::BadSignature => text(StatusCode::UNAUTHORIZED, "X-Hub-Signature-256 is missing or wrong\n"),
-            }
-        }
-        _ => text(StatusCode::NOT_FOUND, "try /healthz, /readyz, /metrics or POST /notify/<enforcement>\n"),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response
+    fn probes() -> (Probes, watch::Sender<bool>) {
+        let (ready, seen) = watch::channel(false);
+        let receiver = Receiver::new(None);
+        receiver.bell("shop");
+        (Probes::new(crate::telemetry::registry().unwrap(), seen, receiver), ready)
+    }
+
+    async fn ask(probes: &Probes, method: Method, path: &str) -> Response<Full<Bytes>> {
+        let body = Full::new(Bytes::new());
+        probes.answer(Request::builder().method(method).uri(path).body(body).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn each_path_is_answered_as_what_it_is() {
+        let (probes, ready) = probes();
+        let cases = [
+            (Method::GET, "/healthz", StatusCode::OK),
+            (Method::GET, "/readyz", StatusCode::SERVICE_UNAVAILABLE),
+            (Method::POST, "/readyz", StatusCode::METHOD_NOT_ALLOWED),
+            (Method::POST, "/notify/shop", StatusCode::ACCEPTED),
+            (Method::GET, "/notify/shop", StatusCode::METHOD_NOT_ALLOWED),
+            (Method::POST, "/notify/notify/shop", StatusCode::NOT_FOUND),
+            (Method::GET, "/", StatusCode::NOT_FOUND),
+        ];
+        for (method, path, status) in cases {
+            assert_eq!(ask(&probes, method.clone(), path).await.status(), status, "{method} {path}");
+        }
+        ready.send_replace(true);
+        assert_eq!(ask(&probes, Method::GET, "/readyz").await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_declared_as_the_text_format_of_prometheus() {
+        let (probes, _ready) = probes();
+        let response = ask(&probes, Method::GET, "/metrics").await;
+        assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4");
+    }
+
+    #[tokio::test]
+    async fn a_notification_has_a_greatest_size() {
+        let (probes, _ready) = probes();
+        let body = Full::new(Bytes::from(vec![b'x'; LARGEST_NOTIFICATION + 1]));
+        let response = probes.answer(Request::post("/notify/shop").body(body).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
 }

@@ -6,7 +6,6 @@
 mod https;
 mod judge;
 mod probes;
-mod respond;
 mod reviews;
 mod self_test;
 
@@ -15,6 +14,6 @@ mod tests;
 
 pub use https::HttpsServer;
 pub use judge::{BadReview, Judge, Judgement, judge_review};
-pub use probes::{ProbeServer, Probes};
+pub use probes::Probes;
 pub use reviews::{ADMIT_PATH, LARGEST_BODY, Reviews};
 pub use self_test::{SelfTestFailure, self_test};

@@ -1,6 +1,5 @@
 //! Health, readiness, metrics, and which generation is served.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +7,15 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::Registry;
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use super::respond;
 use super::self_test::SelfTestFailure;
+use crate::http::respond;
 use crate::snapshot::{Snapshot, SnapshotStore};
-use crate::telemetry;
 use crate::tls::ServingCertificate;
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nobody waits longer for a generation in one request.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -70,10 +63,7 @@ impl Probes {
                 Ok(()) => respond::text(StatusCode::OK, "ok"),
                 Err(reason) => respond::text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}")),
             },
-            "/metrics" => match telemetry::encode(&self.registry) {
-                Ok(metrics) => respond::typed(StatusCode::OK, prometheus::TEXT_FORMAT, metrics),
-                Err(error) => respond::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-            },
+            "/metrics" => respond::metrics(&self.registry),
             "/serving" => self.serving(request.uri().query().unwrap_or_default()).await,
             _ => respond::text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /serving"),
         }
@@ -133,47 +123,6 @@ enum NotReady {
     NoSnapshot,
     #[error("the self-test failed: {0}")]
     SelfTest(SelfTestFailure),
-}
-
-/// Serves probes on one listener.
-#[derive(Debug)]
-pub struct ProbeServer {
-    listener: TcpListener,
-    probes: Arc<Probes>,
-}
-
-impl ProbeServer {
-    pub fn new(listener: TcpListener, probes: Arc<Probes>) -> Self {
-        Self { listener, probes }
-    }
-
-    /// Serves until it is told to stop.
-    pub async fn serve(self, stop: CancellationToken) {
-        while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection for probes cannot be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let probes = Arc::clone(&self.probes);
-            let service = service_fn(move |request| {
-                let probes = Arc::clone(&probes);
-                async move { Ok::<_, Infallible>(probes.answer(&request).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
-            let stop = stop.clone();
-            tokio::spawn(async move {
-                // A probe that went away is nobody's concern.
-                let _ = stop.run_until_cancelled(connection).await;
-            });
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 
 use super::judge::{BadReview, Finding, Judge, Judgement, judge};
-use super::respond;
 use crate::document::Document;
+use crate::http::respond;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::telemetry::AdmissionMetrics;
 
