@@ -51,7 +51,7 @@ pub fn differs(context: &Context<'_>, entry: Entry<'_>, findings: &[Finding]) ->
         EntryClass::Retained => {
             let what = Described(findings, fmt::Display::fmt);
             let again = remedy(source, "Delete it, or declare it again");
-            format!("{subject} left Git and is frozen as it was declared last: {what}{again}")
+            format!("{subject} is no longer declared in Git, and frozen as it was declared last: {what}{again}")
         }
     }
 }

@@ -229,7 +229,7 @@ mod tests {
         ]);
         assert_eq!(
             world.verdict(&Review::update(&deployment(), &drifted())).message.unwrap(),
-            "deployments.apps \"web\" in \"shop\" left Git and is frozen as it was declared last: spec.replicas must be \
+            "deployments.apps \"web\" in \"shop\" is no longer declared in Git, and frozen as it was declared last: spec.replicas must be \
              2, not 5. Delete it, or declare it again by a commit to https://git.example.com/shop.git."
         );
     }
