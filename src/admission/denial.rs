@@ -218,7 +218,7 @@ struct Described<'a>(&'a [Finding], fn(&Finding, &mut fmt::Formatter<'_>) -> fmt
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(findings, describe) = self;
-        list(f, findings, |finding, f| describe(finding, f))
+        list(f, findings, describe)
     }
 }
 

@@ -62,6 +62,7 @@ pub struct AdmissionMetrics {
     pub decision_seconds: Histogram,
     /// Requests that got no verdict. Labels: reason.
     pub errors: IntCounterVec,
+    pub body_bytes: IntGauge,
 }
 
 impl AdmissionMetrics {
@@ -86,6 +87,11 @@ impl AdmissionMetrics {
                 "gitadel_admission_errors_total",
                 "Requests that got an HTTP error instead of a verdict, which the API server treats as a denial.",
                 &["reason"],
+            )?,
+            body_bytes: gauge(
+                registry,
+                "gitadel_admission_body_bytes",
+                "Room taken by the reviews that are being read and judged.",
             )?,
         })
     }

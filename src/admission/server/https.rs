@@ -25,8 +25,9 @@ const LAST_REQUESTS: Duration = Duration::from_secs(15);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// As many requests as an API server has in flight by default, and more, go through one connection.
 const STREAMS: u32 = 1000;
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+const STREAM_WINDOW: u32 = 256 << 10;
+/// What one connection may have sent that nobody has read yet.
+const CONNECTION_WINDOW: u32 = 2 << 20;
 
 /// Serves reviews on one listener.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ mod https;
 mod judge;
 mod probes;
 mod reviews;
+mod room;
 mod self_test;
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 
 use super::judge::{BadReview, Finding, Judge, Judgement, judge};
+use super::room::{ROOM, ReadError, Room};
 use crate::document::Document;
 use crate::http::respond;
 use crate::snapshot::{Snapshot, SnapshotStore};
@@ -29,17 +30,19 @@ pub struct Reviews {
     store: Arc<SnapshotStore>,
     metrics: AdmissionMetrics,
     judge: Judge,
+    room: Room,
 }
 
 impl Reviews {
     pub fn new(store: Arc<SnapshotStore>, metrics: AdmissionMetrics, judge: Judge) -> Self {
-        Self { store, metrics, judge }
+        let room = Room::new(ROOM, metrics.body_bytes.clone());
+        Self { store, metrics, judge, room }
     }
 
     /// Answers one request, whatever it asks.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
     where
-        B: Body,
+        B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         match self.review(request).await {
@@ -54,7 +57,7 @@ impl Reviews {
 
     async fn review<B>(&self, request: Request<B>) -> Result<Vec<u8>, Failure>
     where
-        B: Body,
+        B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         if request.uri().path() != ADMIT_PATH {
@@ -63,11 +66,13 @@ impl Reviews {
         if request.method() != Method::POST {
             return Err(Failure::Method);
         }
-        let body = read(request.into_body()).await?;
+        let body = tokio::time::timeout(BODY_TIMEOUT, self.room.read(request.into_body())).await;
+        let mut body = body.map_err(|_| Failure::TooSlow)?.map_err(Failure::Body)?;
         let begun = Instant::now();
         let snapshot = self.store.load().ok_or(Failure::NoSnapshot)?;
-        let review = Document::from_json(&body)
+        let review = Document::from_json(body.as_bytes())
             .map_err(|error| Failure::Review(BadReview::Malformed(format!("the body is no JSON to judge: {error}"))))?;
+        body.forget_bytes();
         let mut judgement = self.judge(&review, &snapshot)?;
         self.metrics.decision_seconds.observe(begun.elapsed().as_secs_f64());
         if judgement.denied
@@ -92,23 +97,6 @@ impl Reviews {
     }
 }
 
-async fn read<B>(body: B) -> Result<Bytes, Failure>
-where
-    B: Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    // Where the length is announced, nothing of a body that is too large needs to be read.
-    if body.size_hint().lower() > LARGEST_BODY as u64 {
-        return Err(Failure::TooLarge);
-    }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, LARGEST_BODY).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::TooLarge),
-        Ok(Err(error)) => Err(Failure::Unreadable(error.to_string())),
-        Err(_) => Err(Failure::TooSlow),
-    }
-}
-
 /// Why a request gets no verdict.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -116,12 +104,10 @@ enum Failure {
     Path,
     #[error("AdmissionReviews are posted")]
     Method,
-    #[error("the body is larger than {} MiB", LARGEST_BODY >> 20)]
-    TooLarge,
     #[error("the body did not arrive within {} s", BODY_TIMEOUT.as_secs())]
     TooSlow,
-    #[error("the body cannot be read: {0}")]
-    Unreadable(String),
+    #[error(transparent)]
+    Body(ReadError),
     #[error(
         "gitadel has no snapshot yet, so that it does not know what Git declares: no write is admitted until the reconciler has read Git"
     )]
@@ -135,9 +121,10 @@ impl Failure {
         match self {
             Self::Path => "path",
             Self::Method => "method",
-            Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
-            Self::Unreadable(_) => "unreadable",
+            Self::Body(ReadError::TooLarge) => "too_large",
+            Self::Body(ReadError::Unreadable(_)) => "unreadable",
+            Self::Body(ReadError::NoRoom) => "overload",
             Self::NoSnapshot => "no_snapshot",
             Self::Review(BadReview::Malformed(_)) => "malformed",
             Self::Review(BadReview::Panicked) => "panic",
@@ -148,10 +135,10 @@ impl Failure {
         let status = match self {
             Self::Method => return respond::method_not_allowed("POST"),
             Self::Path => StatusCode::NOT_FOUND,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(ReadError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Unreadable(_) | Self::Review(BadReview::Malformed(_)) => StatusCode::BAD_REQUEST,
-            Self::NoSnapshot => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Body(ReadError::Unreadable(_)) | Self::Review(BadReview::Malformed(_)) => StatusCode::BAD_REQUEST,
+            Self::NoSnapshot | Self::Body(ReadError::NoRoom) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Review(BadReview::Panicked) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         respond::text(status, self.to_string())
