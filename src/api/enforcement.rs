@@ -9,8 +9,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Declares that a part of this cluster is governed by a Git source: what Git does not declare there cannot be
-/// created, and what Git declares cannot be changed in any other way than by a commit.
+/// Which Git source governs which part of the cluster, and how strictly.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "gitadel.dev",
@@ -21,9 +20,11 @@ use serde::{Deserialize, Serialize};
     category = "gitadel",
     status = "EnforcementStatus",
     derive = "PartialEq",
+    doc = "Makes a Git source the only way into a part of this cluster: what Git does not declare there cannot be created, and what Git declares is changed by a commit and in no other way.",
     printcolumn = r#"{"name":"Source","type":"string","jsonPath":".spec.source.url"}"#,
     printcolumn = r#"{"name":"Commit","type":"string","jsonPath":".status.commit.short"}"#,
     printcolumn = r#"{"name":"Action","type":"string","jsonPath":".spec.action"}"#,
+    printcolumn = r#"{"name":"Enforcing","type":"string","jsonPath":".status.conditions[?(@.type=='Enforcing')].status"}"#,
     printcolumn = r#"{"name":"Converged","type":"string","jsonPath":".status.conditions[?(@.type=='Converged')].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Converged')].reason"}"#,
     printcolumn = r#"{"name":"Drift","type":"integer","jsonPath":".status.drift.objects"}"#,
@@ -107,8 +108,9 @@ pub struct GitSource {
     #[serde(default = "default_interval")]
     #[schemars(range(min = 1, max = 86400), extend("format" = "int64"))]
     pub interval_seconds: u32,
-    /// Directory name below the reconciler's `--credentials-dir` that holds `username` and `password`, or
-    /// `identity` and `known_hosts`.
+    /// Name of the credentials, for a repository that is not public. The reconciler's `--credentials-dir` (in a
+    /// cluster: the keys of the Secret `gitadel-git-credentials`) has them as `NAME.username` and `NAME.password` for
+    /// https, or `NAME.identity` (a private key) and `NAME.known_hosts` for ssh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub credentials: Option<String>,
@@ -125,18 +127,34 @@ fn default_interval() -> u32 {
 /// Which namespaces and cluster-scoped kinds are governed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!(has(self.namespaces) && has(self.excludedNamespaces))",
-    "message": "namespaces and excludedNamespaces exclude one another",
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!(has(self.namespaces) && has(self.excludedNamespaces))",
+        "message": "namespaces and excludedNamespaces exclude one another",
+    },
+    {
+        "rule": "has(self.namespaces) || has(self.excludedNamespaces)",
+        "message": "set namespaces ([] for none) or excludedNamespaces ([] to govern every namespace, kube-system included)",
+    },
+    {
+        "rule": "(has(self.clusterKinds) && self.clusterKinds.size() > 0) == (self.cluster == 'Listed')",
+        "message": "clusterKinds belongs to cluster: Listed, and needs at least one kind there",
+    },
+]))]
 pub struct Scope {
-    /// The governed namespaces. Every namespace where this is absent.
+    /// The governed namespaces, by name; `[]` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = 1024), inner(length(max = 63)), extend("x-kubernetes-validations" = [{
+        "rule": "self.all(name, name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",
+        "message": "each must be the name of a namespace: only excludedNamespaces takes a trailing *",
+    }]))]
     pub namespaces: Option<Vec<String>>,
-    /// Namespaces that are not governed, where `namespaces` is absent. A trailing `*` matches any ending.
+    /// Instead of `namespaces`: every namespace is governed but these. A trailing `*` matches any ending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = 1024), inner(length(max = 64)), extend("x-kubernetes-validations" = [{
+        "rule": "self.all(name, name.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?|[a-z0-9][-a-z0-9]*[*])$'))",
+        "message": "each must be the name of a namespace, or its beginning and a trailing *",
+    }]))]
     pub excluded_namespaces: Option<Vec<String>>,
     /// Whether cluster-scoped objects are governed: `All`, `None`, or only the kinds in `clusterKinds`.
     #[serde(default)]
@@ -232,6 +250,10 @@ impl Default for ChildOperations {
 /// Leaves fields of declared objects to one user, within bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
+    "message": "minimum must not be greater than maximum",
+}]))]
 pub struct Delegation {
     /// User name, as the API server sees it: `system:serviceaccount:kube-system:horizontal-pod-autoscaler`.
     #[schemars(length(min = 1, max = 512))]
@@ -257,11 +279,13 @@ pub struct Delegation {
     pub maximum: Option<i64>,
 }
 
-/// How many deletions in one go need somebody to look.
+/// How many deletions need somebody to look. Beyond the limit nothing is deleted and the condition `Degraded` says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeletionGuard {
-    /// A single round may delete this many objects at most. Zero forbids deletion.
+    /// How many objects may be deleted because a commit no longer declares them: if there are more, none of them is. Also
+    /// how many undeclared objects (ones that came past the webhook) are removed within a minute, where the budget is
+    /// shared: the smallest limit of all Enforcements in whose scope an object lies counts. Zero forbids deletion.
     #[serde(default = "default_guard")]
     #[schemars(range(min = 0, max = 1_000_000), extend("format" = "int64"))]
     pub max_objects: u32,
