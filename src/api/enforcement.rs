@@ -376,3 +376,10 @@ pub struct Problem {
     pub commit: Option<String>,
     pub message: String,
 }
+
+impl Problem {
+    /// One that concerns an Enforcement as a whole, and no object of it.
+    pub fn of_enforcement(reason: &str, message: impl std::fmt::Display) -> Self {
+        Self { reason: reason.into(), object: None, position: None, commit: None, message: message.to_string() }
+    }
+}

@@ -160,7 +160,7 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         metrics: Arc::clone(&metrics),
         reverted: Default::default(),
         recording: Default::default(),
-        settled: Default::default(),
+        unsettled: Default::default(),
         last_reverted: Default::default(),
     });
     let workers = {

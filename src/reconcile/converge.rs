@@ -20,6 +20,7 @@ use super::publish::Publisher;
 use super::queue::{Attempt, Cause, Live, Work};
 use super::rest::{self, Propagation};
 use super::tracker::Tracker;
+use super::unsettled::Unsettled;
 use super::world::World;
 use crate::admission::own::is_canary;
 use crate::compare::{Finding, json_patch, mask_secret};
@@ -42,8 +43,7 @@ pub struct Workshop {
     pub last_reverted: Mutex<Option<Timestamp>>,
     /// The baseline is being recorded: what is undeclared may yet become a part of it.
     pub recording: AtomicBool,
-    /// All that Git declares is known to this process, as of a moment since it leads.
-    pub settled: AtomicBool,
+    pub unsettled: Unsettled,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ enum ConvergeError {
     StoredOtherwise(String),
     #[error("nothing undeclared is removed before the baseline is recorded")]
     BaselineNotRecorded,
-    #[error("nothing undeclared is removed before every source was read and brought about once")]
+    #[error("nothing undeclared is removed before every source that governs its place was read and brought about once")]
     NotSettled,
     #[error(
         "{0} deletions in the last minute reached the limit of spec.deletionGuard; nothing more is deleted until a \
@@ -188,7 +188,7 @@ impl Workshop {
         if self.recording.load(Ordering::SeqCst) {
             return Err(ConvergeError::BaselineNotRecorded);
         }
-        if work.cause != Cause::Prune && !self.settled.load(Ordering::SeqCst) {
+        if work.cause != Cause::Prune && self.unsettled.holds(&work.id) {
             return Err(ConvergeError::NotSettled);
         }
         // A prune was counted against the guard as a whole, before it began.

@@ -10,7 +10,6 @@ mod participants;
 mod report;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -122,7 +121,7 @@ impl Engine {
         let leads = *self.leader.borrow_and_update();
         self.workshop.metrics.leader.set(i64::from(leads));
         if leads {
-            self.workshop.settled.store(false, Ordering::SeqCst);
+            self.workshop.unsettled.begin_anew();
             self.cycle.coverage.begin_anew();
             self.enforcements.begin_anew();
             self.schedule.now();

@@ -16,8 +16,10 @@ use super::world::World;
 use crate::telemetry::ReconcileMetrics;
 use tokio_util::sync::CancellationToken;
 
-/// How long a first proof may take: API servers take up a new configuration within about a second.
-const PROOF_LIMIT: Duration = Duration::from_secs(20);
+/// Within that time a healthy API server takes up a new configuration, and knows of a new namespace.
+const TAKEN_UP: Duration = Duration::from_secs(2);
+/// How long the proof may take where it does not, or where the webhook is only starting.
+const PROOF_LIMIT: Duration = Duration::from_secs(18);
 
 pub struct Governor {
     client: Client,
@@ -57,15 +59,22 @@ impl Governor {
     }
 
     /// Waits until what is undeclared is rejected in the scope of an Enforcement, by a webhook that knows its world as
-    /// closed. Nothing where it enforces nothing that could be tried.
+    /// closed. Nothing where there is no place in the scope for a canary: its namespaces do not exist, so that nothing is
+    /// in them either, or it holds none of the kinds that a canary can be of.
     ///
     /// # Errors
     /// It was not, in time.
     pub async fn prove_closed(&self, enforcement: &str) -> Result<Option<Duration>, CanaryError> {
         let world = self.worlds.borrow().clone();
-        match world.and_then(|world| canary(&world, Some(enforcement))) {
-            Some(canary) => prove_enforcing(self.client.clone(), &canary, PROOF_LIMIT).await.map(Some),
-            None => Ok(None),
+        let Some(canary) = world.and_then(|world| canary(&world, Some(enforcement))) else { return Ok(None) };
+        match prove_enforcing(self.client.clone(), &canary, TAKEN_UP).await {
+            Ok(took) => Ok(Some(took)),
+            Err(CanaryError::Nowhere) => Ok(None),
+            // The other Enforcements wait meanwhile, so it is waited for only what time may bring.
+            Err(CanaryError::Admitted { .. } | CanaryError::Unreachable { .. }) => {
+                prove_enforcing(self.client.clone(), &canary, PROOF_LIMIT).await.map(Some)
+            }
+            Err(error) => Err(error),
         }
     }
 }

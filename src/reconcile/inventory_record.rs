@@ -28,56 +28,55 @@ pub enum InventoryError {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Brings the shards of every source up to date with what is declared and applied. Lines of `undecided` objects stay.
+/// Brings the shards of a source up to date with what is declared and applied. Lines of `undecided` objects stay.
 ///
 /// # Errors
 /// A shard cannot be read or written. The next round tries again.
 pub async fn write(
     workshop: &Workshop,
-    participants: &[Participant],
+    index: usize,
+    participant: &Participant,
     undecided: &BTreeSet<ObjectId>,
 ) -> Result<(), InventoryError> {
+    if participant.source.action != Action::Enforce || participant.state.is_none() {
+        return Ok(());
+    }
     let world = workshop.publisher.world();
     let api: Api<ConfigMap> = Api::namespaced(workshop.client.clone(), SYSTEM_NAMESPACE);
-    for (index, participant) in participants.iter().enumerate() {
-        if participant.source.action != Action::Enforce || participant.state.is_none() {
+    let name = participant.source.name.as_str();
+    let shards = shards(&api, name).await?;
+    let inventory = Inventory::read(shards.iter());
+    let mut declared = Vec::new();
+    let mut kept = undecided.clone();
+    for entry in world.snapshot.iter() {
+        let entry = entry?;
+        if entry.source() != Some(index) {
             continue;
         }
-        let name = participant.source.name.as_str();
-        let shards = shards(&api, name).await?;
-        let inventory = Inventory::read(shards.iter());
-        let mut declared = Vec::new();
-        let mut kept = undecided.clone();
-        for entry in world.snapshot.iter() {
-            let entry = entry?;
-            if entry.source() != Some(index) {
-                continue;
-            }
-            match entry.class() {
-                EntryClass::Declared if entry.canonical().is_some() => declared.push(Line {
-                    id: entry.id().to_owned(),
-                    commit: participant.source.commit.clone(),
-                    file: entry.file().unwrap_or_default().to_owned(),
-                }),
-                // Declared, but not written yet; or no longer declared, and kept: a new Pod must know of it.
-                EntryClass::Declared | EntryClass::Retained => _ = kept.insert(entry.id().to_owned()),
-                EntryClass::Baseline => {}
-            }
+        match entry.class() {
+            EntryClass::Declared if entry.canonical().is_some() => declared.push(Line {
+                id: entry.id().to_owned(),
+                commit: participant.source.commit.clone(),
+                file: entry.file().unwrap_or_default().to_owned(),
+            }),
+            // Declared, but not written yet; or no longer declared, and kept: a new Pod must know of it.
+            EntryClass::Declared | EntryClass::Retained => _ = kept.insert(entry.id().to_owned()),
+            EntryClass::Baseline => {}
         }
-        kept.extend(declared.iter().map(|line| line.id.clone()));
-        let gone: BTreeSet<ObjectId> =
-            inventory.lines().map(|line| line.id.clone()).filter(|id| !kept.contains(id)).collect();
-        let (next, changed) = inventory.updated(name, declared, &gone);
-        if !changed.is_empty() {
-            remember(participant).await?;
-        }
-        for shard in changed {
-            let known = shards.iter().find(|s| s["metadata"]["name"] == *shard);
-            match next.config_map(name, &shard) {
-                Some(map) => store(&api, map, known).await?,
-                None => {
-                    api.delete(&shard, &DeleteParams::default()).await?;
-                }
+    }
+    kept.extend(declared.iter().map(|line| line.id.clone()));
+    let gone: BTreeSet<ObjectId> =
+        inventory.lines().map(|line| line.id.clone()).filter(|id| !kept.contains(id)).collect();
+    let (next, changed) = inventory.updated(name, declared, &gone);
+    if !changed.is_empty() {
+        remember(participant).await?;
+    }
+    for shard in changed {
+        let known = shards.iter().find(|s| s["metadata"]["name"] == *shard);
+        match next.config_map(name, &shard) {
+            Some(map) => store(&api, map, known).await?,
+            None => {
+                api.delete(&shard, &DeleteParams::default()).await?;
             }
         }
     }

@@ -35,6 +35,7 @@ pub mod converge;
 mod deletion;
 pub mod queue;
 pub mod tracker;
+mod unsettled;
 
 // What is desired, handed to the webhook, and the webhook put in force.
 pub mod governor;

@@ -57,6 +57,8 @@ pub struct RoundReport {
     pub kinds_changed: bool,
     /// Objects in the inventory of which nothing could be found out yet.
     pub undecided: BTreeSet<ObjectId>,
+    /// Sources whose inventory could not be looked through.
+    pub not_recalled: BTreeSet<usize>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +75,6 @@ pub enum RoundError {
     Snapshot(#[from] crate::snapshot::SnapshotError),
     #[error("what defaults depend on (mutators, limit ranges, classes) changed meanwhile; the round begins anew")]
     EnvironmentChanged,
-    #[error(transparent)]
-    Inventory(#[from] super::inventory_record::InventoryError),
 }
 
 pub struct Round<'a> {

@@ -1,35 +1,54 @@
 //! The baselines of the Enforcements around a round: read before it, recorded or frozen after it.
+//!
+//! Each fails for itself. What cannot be read or recorded is a problem of its Enforcement, and the others go on.
 
 use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
 use super::known::Known;
-use crate::api::Action;
-use crate::reconcile::baseline_record::{RecordError, Recorder};
+use crate::api::{Action, Problem};
+use crate::reconcile::baseline_record::{BaselineState, RecordError, Recorder};
 use crate::reconcile::converge::Workshop;
 use crate::reconcile::governor::Governor;
 use crate::reconcile::kinds::Kinds;
 use crate::reconcile::peers::Step;
 use crate::reconcile::round::Participant;
+use crate::reconcile::world::World;
 
-/// Reads the records of all who take part.
-///
-/// # Errors
-/// One is damaged, or cannot be read.
-pub async fn load(
-    workshop: &Workshop,
-    known: &mut BTreeMap<String, Known>,
-    participants: &mut [Participant],
-) -> Result<(), RecordError> {
+/// Reads the records of all who take part. True where one could not be read.
+pub async fn load(workshop: &Workshop, known: &mut BTreeMap<String, Known>, participants: &mut [Participant]) -> bool {
     let world = workshop.publisher.world();
     let recorder = Recorder::new(workshop, &world.kinds);
+    let mut failed = false;
     for participant in participants {
-        let Some(known) = known.get_mut(&participant.source.name) else { continue };
-        recorder.load(&participant.source.name, &mut known.baseline).await?;
+        let name = &participant.source.name;
+        let Some(known) = known.get_mut(name) else { continue };
+        let loaded = recorder.load(name, &mut known.baseline).await;
         participant.source.baseline_recorded = known.baseline.is_closed();
+        if let Err(error) = loaded {
+            // What an earlier process read of it stays in force. Without a record nothing is deleted.
+            participant.source.baseline_recorded |= is_closed_in(&world, name);
+            participant.prune = false;
+            hold_back(known, name, &error);
+            failed = true;
+        } else {
+            known.baseline_problem = None;
+        }
     }
-    Ok(())
+    failed
+}
+
+fn is_closed_in(world: &World, enforcement: &str) -> bool {
+    world.snapshot.meta().sources.iter().any(|source| source.name == enforcement && source.baseline_recorded)
+}
+
+fn hold_back(known: &mut Known, enforcement: &str, error: &RecordError) {
+    let problem = Problem::of_enforcement("BaselineNotRecorded", error);
+    if known.baseline_problem.as_ref() != Some(&problem) {
+        tracing::error!(enforcement, %error, "its baseline is not in force; the other Enforcements are not concerned");
+    }
+    known.baseline_problem = Some(problem);
 }
 
 /// Puts what was read into the snapshot.
@@ -48,67 +67,87 @@ pub async fn publish(
 
 /// Whether the snapshot has all that was in force before this process began. A source that was enforced and cannot be
 /// read now keeps a new webhook from being ready; one that never was holds nobody up.
-///
-/// # Errors
-/// A record is damaged, or cannot be read.
-pub async fn are_whole(workshop: &Workshop, known: &mut BTreeMap<String, Known>) -> Result<bool, RecordError> {
+pub async fn are_whole(workshop: &Workshop, known: &mut BTreeMap<String, Known>) -> bool {
     let world = workshop.publisher.world();
     let recorder = Recorder::new(workshop, &world.kinds);
     for (name, known) in known {
         if known.git.state.is_some() || known.settings.action != Action::Enforce {
             continue;
         }
-        recorder.load(name, &mut known.baseline).await?;
-        if known.baseline.is_recorded() && !world.snapshot.meta().sources.iter().any(|s| s.name == *name) {
-            return Ok(false);
+        let has_record = match recorder.load(name, &mut known.baseline).await {
+            Ok(()) => known.baseline.is_recorded(),
+            // There is one, or nobody knows.
+            Err(error) => {
+                hold_back(known, name, &error);
+                true
+            }
+        };
+        if has_record && !world.snapshot.meta().sources.iter().any(|s| s.name == *name) {
+            return false;
         }
     }
-    Ok(true)
+    true
 }
 
-/// Records, on the leader, what has no record yet.
-///
-/// # Errors
-/// The cluster cannot be listed, the webhook not be proven, or the record not be stored.
+/// Records, on the leader, what has no record yet. True where one could not be recorded.
 pub async fn record(
     workshop: &Workshop,
     governor: &Governor,
     known: &mut BTreeMap<String, Known>,
     participants: &mut [Participant],
     stop: &CancellationToken,
-) -> Result<(), RecordError> {
+) -> bool {
+    let mut failed = false;
     for participant in participants {
-        let Some(known) = known.get_mut(&participant.source.name) else { continue };
-        if participant.source.action != Action::Enforce || known.baseline.is_recorded() {
+        let name = &participant.source.name;
+        let Some(known) = known.get_mut(name) else { continue };
+        // One that cannot be read is there.
+        let is_due = matches!(known.baseline, BaselineState::Missing | BaselineState::Frozen);
+        if participant.source.action != Action::Enforce || !is_due {
             continue;
         }
         let world = workshop.publisher.world();
         let recorder = Recorder::new(workshop, &world.kinds);
-        recorder.record(&participant.source.name, &mut known.baseline, governor, stop).await?;
-        participant.source.baseline_recorded = true;
+        match recorder.record(name, &mut known.baseline, governor, stop).await {
+            Ok(()) => {
+                known.baseline_problem = None;
+                participant.source.baseline_recorded = true;
+            }
+            Err(error) => {
+                hold_back(known, name, &error);
+                failed = true;
+            }
+        }
     }
-    Ok(())
+    failed
 }
 
 /// Closes the world of a scope until the leader has recorded its baseline: the leader looks at what is there when no
-/// replica lets anything undeclared in any more.
-///
-/// # Errors
-/// The cluster cannot be listed, or the snapshot not be written.
+/// replica lets anything undeclared in any more. True where that was not possible.
 pub async fn freeze(
     workshop: &Workshop,
     known: &mut BTreeMap<String, Known>,
     participants: &mut [Participant],
-) -> Result<(), RecordError> {
+) -> bool {
+    let mut failed = false;
     for participant in participants {
-        let Some(known) = known.get_mut(&participant.source.name) else { continue };
-        if participant.source.action != Action::Enforce || known.baseline.is_closed() {
+        let name = &participant.source.name;
+        let Some(known) = known.get_mut(name) else { continue };
+        if participant.source.action != Action::Enforce || !matches!(known.baseline, BaselineState::Missing) {
             continue;
         }
         let world = workshop.publisher.world();
-        Recorder::new(workshop, &world.kinds).freeze(&participant.source.name, &mut known.baseline).await?;
-        participant.source.baseline_recorded = true;
-        workshop.publisher.reached(Step::FINISHED);
+        match Recorder::new(workshop, &world.kinds).freeze(name, &mut known.baseline).await {
+            Ok(()) => {
+                known.baseline_problem = None;
+                participant.source.baseline_recorded = true;
+                workshop.publisher.reached(Step::FINISHED);
+            }
+            Err(error) => {
+                hold_back(known, name, &error);
+                failed = true;
+            }
+        }
     }
-    Ok(())
+    failed
 }

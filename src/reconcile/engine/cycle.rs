@@ -2,7 +2,6 @@
 //! inventory and the watches after it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use crate::reconcile::canonicaliser::Canonicaliser;
 use crate::reconcile::converge::Workshop;
 use crate::reconcile::environment::{Environment, EnvironmentError};
 use crate::reconcile::governor::Governor;
-use crate::reconcile::inventory_record::{self, InventoryError};
+use crate::reconcile::inventory_record;
 use crate::reconcile::kinds::{Kinds, KindsError};
 use crate::reconcile::openapi::ListSchemas;
 use crate::reconcile::peers::Step;
@@ -39,8 +38,6 @@ pub enum CycleError {
     Environment(#[from] EnvironmentError),
     #[error(transparent)]
     Baseline(#[from] RecordError),
-    #[error(transparent)]
-    Inventory(#[from] InventoryError),
     #[error("gitadel is stopping")]
     Stopped,
 }
@@ -103,7 +100,7 @@ impl Cycle {
         let mut participants = participants(known.values(), &world);
         // Before the kinds: those of a baseline are registered as well. Replicas that disagree on what is registered would
         // rewrite the webhook configuration in turns.
-        baselines::load(&workshop, known, &mut participants).await?;
+        let mut left_undone = baselines::load(&workshop, known, &mut participants).await;
         let kinds = self.kinds(enforcements, &participants).await?;
         let known = &mut enforcements.known;
         let leader = *self.leader.borrow();
@@ -130,7 +127,7 @@ impl Cycle {
         };
         // Wherever a round ends, the next process goes on.
         let done = stop.run_until_cancelled(round.run()).await.ok_or(CycleError::Stopped)??;
-        if baselines::are_whole(&workshop, known).await? {
+        if baselines::are_whole(&workshop, known).await {
             workshop.publisher.release().await?;
             workshop.publisher.reached(Step::FINISHED);
         }
@@ -143,18 +140,18 @@ impl Cycle {
             // What follows is for the next commit and the next process; nobody has to wait for it.
             self.report(enforcements).await;
             let known = &mut enforcements.known;
-            baselines::record(&workshop, &self.governor, known, &mut participants, stop).await?;
+            left_undone |= baselines::record(&workshop, &self.governor, known, &mut participants, stop).await;
             let progress = workshop.publisher.reached(Step::FINISHED);
             stop.run_until_cancelled(workshop.peers.wait(&progress)).await;
-            inventory_record::write(&workshop, &participants, &done.undecided).await?;
+            left_undone |= write_inventories(&workshop, enforcements, &participants, &done).await;
         } else {
-            baselines::freeze(&workshop, &mut enforcements.known, &mut participants).await?;
+            left_undone |= baselines::freeze(&workshop, &mut enforcements.known, &mut participants).await;
         }
         // Nothing undeclared is removed before that: what this process does not know yet, another may just have applied.
-        workshop.settled.store(enforcements.all_current(), Ordering::SeqCst);
+        workshop.unsettled.replace(enforcements.not_current());
         self.coverage.cover(&participants, &kinds);
         self.ready.send_replace(true);
-        Ok(done.retry || !kinds.complete)
+        Ok(left_undone || done.retry || !kinds.complete)
     }
 
     /// Writes what changed in the status of the Enforcements, on the leader.
@@ -211,22 +208,41 @@ fn settle(workshop: &Workshop, enforcements: &mut Enforcements, participants: &[
             is_fresh: true,
             declared: report.declared.get(index).copied().unwrap_or_default(),
             problems: report.problems.iter().filter(|p| p.source == index).map(|p| p.problem.clone()).collect(),
-            recalled: report.undecided.is_empty(),
+            recalled: report.undecided.is_empty() && !report.not_recalled.contains(&index),
         };
     }
+}
+
+/// Brings the inventories up to date. True where one could not be: that is a problem of its Enforcement alone.
+async fn write_inventories(
+    workshop: &Workshop,
+    enforcements: &mut Enforcements,
+    participants: &[Participant],
+    done: &RoundReport,
+) -> bool {
+    let mut failed = false;
+    for (index, participant) in participants.iter().enumerate() {
+        // Of a line that was not looked at, nobody knows whether it may go.
+        if done.not_recalled.contains(&index) {
+            continue;
+        }
+        let name = participant.source.name.as_str();
+        let written = inventory_record::write(workshop, index, participant, &done.undecided).await;
+        let Some(known) = enforcements.known.get_mut(name) else { continue };
+        known.inventory_problem = written.err().map(|error| {
+            tracing::warn!(enforcement = name, %error, "its inventory is not up to date");
+            failed = true;
+            Problem::of_enforcement("InventoryNotWritten", error)
+        });
+    }
+    failed
 }
 
 /// A round could not be ended: every Enforcement has that problem.
 pub fn failed(workshop: &Workshop, enforcements: &mut Enforcements, error: &CycleError) {
     tracing::error!(%error, "this round failed; what was published before stays enforced");
     workshop.metrics.api_errors.with_label_values(&["round"]).inc();
-    let problem = Problem {
-        reason: "RoundFailed".into(),
-        object: None,
-        position: None,
-        commit: None,
-        message: error.to_string(),
-    };
+    let problem = Problem::of_enforcement("RoundFailed", error);
     for known in enforcements.known.values_mut() {
         known.round.problems = vec![problem.clone()];
     }

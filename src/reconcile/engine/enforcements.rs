@@ -20,6 +20,7 @@ use crate::reconcile::receiver::Receiver;
 use crate::reconcile::settings;
 use crate::reconcile::sources::{Failure, Follower, SourceUpdate};
 use crate::reconcile::world::World;
+use crate::snapshot::Source;
 
 /// Where things are on the Pod's volumes.
 pub struct Directories {
@@ -73,9 +74,9 @@ impl Enforcements {
         self.known.values().all(|known| known.git.looked)
     }
 
-    /// Whether every source was read since this process leads, or began.
-    pub fn all_current(&self) -> bool {
-        self.known.values().all(|known| known.git.current)
+    /// The sources that were not read since this process leads, or began.
+    pub fn not_current(&self) -> Vec<Source> {
+        self.known.values().filter(|known| !known.git.current).map(|known| known.settings.clone()).collect()
     }
 
     /// Whether the baseline of one was not seen recorded yet.

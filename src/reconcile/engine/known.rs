@@ -22,6 +22,10 @@ pub struct Known {
     pub follower: CancellationToken,
     pub git: Sighting,
     pub baseline: BaselineState,
+    /// Why its baseline cannot be read or recorded.
+    pub baseline_problem: Option<Problem>,
+    /// Why its inventory cannot be written.
+    pub inventory_problem: Option<Problem>,
     pub round: LastRound,
     /// As it was last written.
     pub status: EnforcementStatus,
@@ -59,6 +63,8 @@ impl Known {
             follower,
             git: Sighting::new(state),
             baseline,
+            baseline_problem: None,
+            inventory_problem: None,
             round: LastRound { commit, ..LastRound::default() },
             converged_commit: None,
         }
@@ -74,6 +80,12 @@ impl Known {
     pub fn begin_anew(&mut self) {
         self.git.current = false;
         self.round.is_fresh = false;
+    }
+
+    /// What holds it back, and only it.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let records = self.baseline_problem.iter().chain(&self.inventory_problem);
+        self.git.broken.iter().chain(records).chain(&self.round.problems)
     }
 
     /// The cluster is what a commit says. Where that is news: how long it took.

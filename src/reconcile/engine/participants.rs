@@ -42,12 +42,13 @@ fn source(known: &Known, world: &World) -> Option<Source> {
 /// The kinds that have desired objects, each in the version that Git uses.
 pub fn used_kinds<'a>(
     participants: &[Participant],
-    baselines: impl Iterator<Item = &'a BaselineState>,
+    baselines: impl Iterator<Item = &'a BaselineState> + Clone,
     world: &World,
 ) -> BTreeMap<GroupKind, String> {
     let mut used = BTreeMap::new();
-    if participants.iter().any(|participant| participant.state.is_none()) {
-        // What such a source declares is known to the snapshot only.
+    let is_unread = |baseline: &BaselineState| matches!(baseline, BaselineState::Unknown);
+    if participants.iter().any(|participant| participant.state.is_none()) || baselines.clone().any(is_unread) {
+        // What such a source declares, or has for its baseline, is known to the snapshot only.
         let registered = world.snapshot.meta().kinds.iter().filter(|kind| kind.registered);
         used.extend(registered.map(|kind| (GroupKind::new(&kind.group, &kind.kind), kind.version.clone())));
     }

@@ -89,7 +89,7 @@ fn facts(known: &Known) -> Facts {
         source_problem: spec_problem.or(known.git.failure.clone()),
         seen_commit: known.git.seen.as_ref().map(|commit| commit.id.clone()),
         round_commit: known.round.commit.clone().filter(|_| known.round.is_fresh),
-        problems: known.git.broken.iter().chain(&known.round.problems).cloned().collect(),
+        problems: known.problems().cloned().collect(),
         declared: known.round.declared,
         baseline: known.baseline.len(),
         baseline_recorded: known.has_baseline(),

@@ -8,9 +8,10 @@
 use std::collections::HashSet;
 
 use super::{Participant, Round, RoundError, RoundReport};
+use crate::api::Problem;
 use crate::object::ObjectId;
 use crate::reconcile::canonicaliser::Question;
-use crate::reconcile::desired::Desired;
+use crate::reconcile::desired::{Desired, SourceProblem};
 use crate::reconcile::inventory::Line;
 use crate::reconcile::inventory_record::{self, InventoryError};
 use crate::reconcile::publish::Edit;
@@ -32,41 +33,60 @@ enum Recalled {
 }
 
 impl Round<'_> {
+    /// Looks through the inventories that were not looked through yet. One that cannot be is its source's problem alone.
     pub(super) async fn recall(&self, desired: &Desired, report: &mut RoundReport) -> Result<(), RoundError> {
-        let unresolved: HashSet<&str> = desired.problems.iter().filter_map(|p| p.problem.object.as_deref()).collect();
-        let mut edit = Edit::default();
-        for (index, participant) in self.participants.iter().enumerate().filter(|(_, p)| p.recall && p.state.is_some())
+        for (source, participant) in self.participants.iter().enumerate().filter(|(_, p)| p.recall && p.state.is_some())
         {
-            let world = self.workshop.publisher.world();
-            for line in inventory_record::read(self.workshop, &participant.source.name).await?.lines() {
-                let id = &line.id;
-                let known = desired.objects.contains_key(id) || unresolved.contains(id.to_string().as_str());
-                if known || world.entry(id.as_ref())?.is_some() {
-                    continue;
-                }
-                match self.recall_line(&world, index, participant, line).await? {
-                    Recalled::Known(entry) => {
-                        let (draft, secret) = *entry;
-                        edit.secrets.extend(secret.map(|secret| (id.clone(), secret)));
-                        edit.put.push(draft);
-                    }
-                    Recalled::Gone => {}
-                    Recalled::Unproven => {
-                        let (commit, file) = (&line.commit, &line.file);
-                        tracing::warn!(object = %id, commit, file, "the inventory names it, but Git never declared it there");
-                    }
-                    Recalled::Undecided(why) => {
-                        tracing::warn!(object = %id, why, "it left Git, and is neither pruned nor kept yet");
-                        report.undecided.insert(id.clone());
-                        report.retry = true;
-                    }
+            match self.recalled(desired, source, participant, report).await {
+                Ok(edit) if edit.put.is_empty() => {}
+                Ok(edit) => _ = self.workshop.publisher.publish(|_, _| Some(edit)).await?,
+                Err(error) => {
+                    tracing::warn!(enforcement = participant.source.name, %error, "what left Git is not known yet");
+                    let problem = Problem::of_enforcement("InventoryNotRead", error);
+                    report.problems.push(SourceProblem { source, problem });
+                    report.not_recalled.insert(source);
+                    report.retry = true;
                 }
             }
         }
-        if !edit.put.is_empty() {
-            self.workshop.publisher.publish(|_, _| Some(edit)).await?;
-        }
         Ok(())
+    }
+
+    async fn recalled(
+        &self,
+        desired: &Desired,
+        index: usize,
+        participant: &Participant,
+        report: &mut RoundReport,
+    ) -> Result<Edit, InventoryError> {
+        let unresolved: HashSet<&str> = desired.problems.iter().filter_map(|p| p.problem.object.as_deref()).collect();
+        let world = self.workshop.publisher.world();
+        let mut edit = Edit::default();
+        for line in inventory_record::read(self.workshop, &participant.source.name).await?.lines() {
+            let id = &line.id;
+            let known = desired.objects.contains_key(id) || unresolved.contains(id.to_string().as_str());
+            if known || world.entry(id.as_ref())?.is_some() {
+                continue;
+            }
+            match self.recall_line(&world, index, participant, line).await? {
+                Recalled::Known(entry) => {
+                    let (draft, secret) = *entry;
+                    edit.secrets.extend(secret.map(|secret| (id.clone(), secret)));
+                    edit.put.push(draft);
+                }
+                Recalled::Gone => {}
+                Recalled::Unproven => {
+                    let (commit, file) = (&line.commit, &line.file);
+                    tracing::warn!(object = %id, commit, file, "the inventory names it, but Git never declared it there");
+                }
+                Recalled::Undecided(why) => {
+                    tracing::warn!(object = %id, why, "it left Git, and is neither pruned nor kept yet");
+                    report.undecided.insert(id.clone());
+                    report.retry = true;
+                }
+            }
+        }
+        Ok(edit)
     }
 
     async fn recall_line(

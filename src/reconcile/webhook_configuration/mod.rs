@@ -10,7 +10,7 @@ pub mod generate;
 pub mod guard;
 pub mod scope;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
 pub use canary::{Canary, CanaryError, prove_enforcing};
 pub use canary_place::{Place, places};

@@ -1,0 +1,158 @@
+//! Several Enforcements in one cluster: whatever is wrong with one of them is told in its status, and stops no other.
+
+// clippy.toml spares test functions only; their helpers fail in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::time::Duration;
+
+use hyper::Method;
+use serde_json::{Value, json};
+use support::bypass::get;
+use support::eventually;
+use support::governed::{Governed, condition};
+
+const SHOP: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+data: {colour: blue}
+";
+const BANK: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: bank}
+";
+const SETTINGS: &str = "/api/v1/namespaces/shop/configmaps/settings";
+const MINE: &str = "/api/v1/namespaces/shop/configmaps/mine";
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Its name comes first, so that it is dealt with before the one that is to be left in peace.
+const OTHER: &str = "aaa";
+
+impl Governed {
+    /// The Enforcement whose directory is `shop/`, over the namespace `shop`.
+    fn shop(&self) -> Value {
+        self.of(support::governed::NAME, "shop", json!({"namespaces": ["shop"]}))
+    }
+
+    fn of(&self, name: &str, path: &str, scope: Value) -> Value {
+        let mut enforcement = self.enforcement();
+        enforcement["metadata"]["name"] = json!(name);
+        enforcement["spec"]["source"]["path"] = json!(path);
+        enforcement["spec"]["scope"] = scope;
+        enforcement
+    }
+
+    async fn status_of_other(&self) -> Value {
+        let path = format!("/apis/gitadel.dev/v1alpha1/enforcements/{OTHER}");
+        get(&self.client, &path).await.map_or(Value::Null, |object| object["status"].clone())
+    }
+
+    async fn other(&self, what: &str, holds: impl Fn(&Value) -> bool) {
+        eventually(what, async || holds(&self.status_of_other().await).then_some(())).await;
+    }
+
+    fn rejects(&self, arguments: &[&str]) {
+        let said = self.kubectl(arguments);
+        let denied = ["is governed by Git", "is not declared in Git"].iter().any(|why| said.stderr.contains(why));
+        assert!(!said.success && denied, "{arguments:?}: {said:?}");
+    }
+
+    /// All that the Enforcement of `shop` is for, with a commit that changes the colour.
+    async fn shop_is_enforced(&self, colour: &str) {
+        self.commit(colour, &[("shop/shop.yaml", &SHOP.replace("blue", colour))]);
+        self.notify().await;
+        self.converged().await;
+        assert_eq!(get(&self.client, SETTINGS).await.unwrap()["data"]["colour"], colour);
+        self.rejects(&["-n", "shop", "create", "configmap", "mine"]);
+        let mine = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}});
+        self.slip_in(Method::POST, "/api/v1/namespaces/shop/configmaps", &mine).await;
+        eventually("what is undeclared to be removed", async || get(&self.client, MINE).await.is_none().then_some(()))
+            .await;
+        eventually("the webhook to reject again", async || {
+            let said = self.kubectl(&["-n", "shop", "create", "configmap", "mine", "--dry-run=server"]);
+            (!said.success).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scope_without_a_namespace_that_exists() {
+    let mut governed = Governed::prepare(&[("shop/shop.yaml", SHOP), ("nothing/README.md", "nothing yet")]).await;
+    governed.run();
+    governed.enforce(governed.of(OTHER, "nothing", json!({"namespaces": ["nope"]}))).await;
+    governed.enforce(governed.shop()).await;
+    governed.converged().await;
+    governed.shop_is_enforced("red").await;
+
+    // Nothing is in it, and nothing comes to be there but by a commit.
+    governed.other("its own convergence", |status| condition(status, "Converged") == "True").await;
+    governed.rejects(&["create", "namespace", "nope"]);
+    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: nope}}";
+    governed.commit("a namespace", &[("nothing/nope.yaml", namespace)]);
+    eventually("the namespace", async || get(&governed.client, "/api/v1/namespaces/nope").await).await;
+    governed.rejects(&["-n", "nope", "create", "configmap", "mine"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_record_of_the_baseline() {
+    let mut governed = Governed::prepare(&[("shop/shop.yaml", SHOP), ("bank/bank.yaml", BANK)]).await;
+    governed.run();
+    governed.enforce(governed.of(OTHER, "bank", json!({"namespaces": ["bank"]}))).await;
+    governed.enforce(governed.shop()).await;
+    governed.converged().await;
+    governed.other("convergence", |status| condition(status, "Converged") == "True").await;
+
+    let record = format!("/api/v1/namespaces/gitadel-system/secrets/gitadel-baseline-{OTHER}-0");
+    let more = json!([{"op": "replace", "path": "/metadata/annotations/gitadel.dev~1baseline-shards", "value": "2"}]);
+    governed.slip_in(Method::PATCH, &record, &more).await;
+    let told = |status: &Value| {
+        let problems = status["problems"].to_string();
+        problems.contains("BaselineNotRecorded") && problems.contains("1 of 2 Secrets are there")
+    };
+    // What an earlier process has read of it stays in force.
+    governed.stop_reconciler();
+    governed.run_reconciler();
+    governed.other("the damage to be told", told).await;
+    governed.shop_is_enforced("red").await;
+    governed.rejects(&["-n", "bank", "create", "configmap", "mine"]);
+    governed.rejects(&["delete", "namespace", "bank", "--wait=false"]);
+
+    // A new Pod knows nothing of it: what is declared is enforced, and nothing is deleted.
+    governed.stop_reconciler();
+    governed.stop_webhook();
+    std::fs::remove_dir_all(&governed.run_directory).unwrap();
+    governed.run();
+    governed.shop_is_enforced("green").await;
+    governed.other("the damage to be told again", told).await;
+    governed.rejects(&["delete", "namespace", "bank", "--wait=false"]);
+    let said = governed.kubectl(&["-n", "bank", "create", "configmap", "mine"]);
+    assert!(said.success, "nobody knows what was there before: {said:?}");
+    let again = get(&governed.client, &record).await.unwrap();
+    assert_eq!(again["metadata"]["annotations"]["gitadel.dev/baseline-shards"], "2", "and it is not recorded anew");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_cannot_be_read() {
+    let mut governed = Governed::prepare(&[("shop/shop.yaml", SHOP)]).await;
+    governed.run();
+    governed.enforce(governed.of(OTHER, "missing", json!({"namespaces": ["bank"]}))).await;
+    governed.enforce(governed.shop()).await;
+    governed.converged().await;
+    governed.other("the missing directory to be told", |status| condition(status, "SourceReady") == "False").await;
+    governed.shop_is_enforced("red").await;
+    // Also by a process that never saw any of it.
+    governed.stop_reconciler();
+    governed.stop_webhook();
+    std::fs::remove_dir_all(&governed.run_directory).unwrap();
+    governed.run();
+    governed.until("the new process to report", LIMIT, |status| condition(status, "Converged") == "True").await;
+    governed.shop_is_enforced("green").await;
+}
