@@ -150,23 +150,42 @@ fn own_binding() -> String {
 }
 
 /// The new addresses of gitadel's Pods get into the Service by which the API server finds them. Only the slices of that
-/// Service, as endpointslice-controller writes them: never their owner, labels or deletion.
+/// Service, as endpointslice-controller writes them: its name and owner, Pods of the namespace for endpoints, and no
+/// annotation but the time of the change. Labels, owner, and ports that are there stay; nothing is deleted.
 fn own_slices() -> String {
+    const TRIGGER: &str = "k == 'endpoints.kubernetes.io/last-change-trigger-time'";
     let labels = format!(
         "object.metadata.?labels.orValue({{}})[?'kubernetes.io/service-name'].orValue('') == '{SERVICE_NAME}' && \
          object.metadata.?labels.orValue({{}})[?'endpointslice.kubernetes.io/managed-by'].orValue('') == \
          'endpointslice-controller.k8s.io'"
     );
-    let owner = format!(
-        "object.metadata.?finalizers.orValue([]).size() == 0 && object.metadata.?ownerReferences.orValue([]).size() == 1 && \
-         object.metadata.ownerReferences.all(o, o.kind == 'Service' && o.apiVersion == 'v1' && o.name == '{SERVICE_NAME}')"
+    let endpoints = format!(
+        "{}.all(e, e.?targetRef.?kind.orValue('') == 'Pod' && \
+         e.?targetRef.?namespace.orValue('') == '{SYSTEM_NAMESPACE}' && e.?hostname.orValue('') == '')",
+        items("object", "endpoints"),
+    );
+    let created = format!(
+        "object.metadata.name.startsWith('{SERVICE_NAME}-') && \
+         object.metadata.?annotations.orValue({{}}).all(k, {TRIGGER}) && \
+         object.metadata.?finalizers.orValue([]).size() == 0 && object.metadata.?ownerReferences.orValue([]).size() == 1 && \
+         object.metadata.ownerReferences.all(o, o.kind == 'Service' && o.apiVersion == 'v1' && o.name == '{SERVICE_NAME}' && \
+         o.?controller.orValue(false))"
     );
     let unchanged = ["labels", "finalizers", "ownerReferences"].map(|field| same(&format!("metadata.?{field}")));
+    let annotations = same_entries(
+        "object.metadata.?annotations.orValue({})",
+        "oldObject.metadata.?annotations.orValue({})",
+        TRIGGER,
+    );
+    // A slice without endpoints has no ports.
+    let [new, old] = ["object", "oldObject"].map(|object| items(object, "ports"));
+    let ports = format!("({new}.size() == 0 || {old}.size() == 0 || {new} == {old})");
+    let updated = format!("{} && {annotations} && {ports}", unchanged.join(" && "));
     format!(
-        "{} && {} && ((request.operation == 'CREATE' && {owner}) || (request.operation == 'UPDATE' && {})) && {labels}",
+        "{} && {} && ((request.operation == 'CREATE' && {created}) || (request.operation == 'UPDATE' && {updated})) && \
+         {labels} && {endpoints}",
         resource("discovery.k8s.io", "endpointslices"),
         in_system_namespace(),
-        unchanged.join(" && "),
     )
 }
 
@@ -186,6 +205,11 @@ fn subresource(group: &str, resource: &str, subresource: &str) -> String {
 
 fn in_system_namespace() -> String {
     format!("request.?namespace.orValue('') == {}", quote(SYSTEM_NAMESPACE))
+}
+
+/// The list in a field; an empty one where it is null, as an EndpointSlice may have it, or absent.
+fn items(object: &str, field: &str) -> String {
+    format!("({object}.?{field}.orValue(null) == null ? [] : {object}.{field})")
 }
 
 /// Both objects have an equal value at a path, or both have none.
