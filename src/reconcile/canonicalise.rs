@@ -11,6 +11,7 @@
 mod declared;
 mod dropped;
 mod error;
+mod lines;
 mod opinion;
 mod place;
 mod settle;
@@ -25,6 +26,7 @@ use crate::document::Document;
 pub use declared::{Declared, fold_secret_data};
 pub(super) use dropped::duplicate;
 pub use error::{CanonicaliseError, Pending};
+pub use lines::align;
 
 /// How often an object is read again that was changed between reading and asking. Controllers write status right after
 /// a change, so a conflict is common; many in a row are not.

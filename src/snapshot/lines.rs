@@ -27,8 +27,8 @@ pub(super) fn first(tree: Node<'_>) -> Option<u32> {
 
 /// The line of the field at `path`, or of the nearest thing above it that the manifest has.
 ///
-/// The items of a keyed list are found by their place in the canonical object, since the API server keeps the order in
-/// which Git lists them.
+/// The items of a keyed list are found by their place in the canonical object: the reconciler puts the lines in that
+/// order.
 pub(super) fn nearest(tree: Node<'_>, canonical: Option<Node<'_>>, path: &Path) -> Option<u32> {
     let mut line = first(tree)?;
     let (mut tree, mut canonical) = (tree, canonical);

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::Round;
 use crate::object::ObjectId;
-use crate::reconcile::canonicalise::{CanonicaliseError, LiveState, Pending, Provenance};
+use crate::reconcile::canonicalise::{CanonicaliseError, LiveState, Pending, Provenance, align};
 use crate::reconcile::canonicaliser::Question;
 use crate::reconcile::desired::Declaration;
 use crate::reconcile::inputs::Inputs;
 use crate::reconcile::queue::Live;
 use crate::reconcile::rest;
 use crate::reconcile::world::{World, is_secret};
+use crate::render::{LineTree, Manifest};
 use crate::snapshot::{EntryClass, EntryDraft};
 
 /// What became of one declared object.
@@ -132,13 +133,13 @@ impl Round<'_> {
                 return Outcome::new(Prepared::failed(draft, unread, true));
             }
         };
-        draft.lines = Some(manifest.lines);
+        draft.lines = Some(self.lines(id, &manifest, draft.canonical.as_ref()));
         if same && let Some(secret) = self.known_values(world, id, &manifest.value, draft.canonical.as_ref()) {
             // Only the position in the file changed, or this process does not hold the values yet.
             self.workshop.metrics.canonicalisations.with_label_values(&["cached"]).inc();
             return Outcome::new(Prepared { secret, ..Prepared::unwritten(draft) });
         }
-        Outcome::new(self.ask(world, draft, declaration, manifest.value, may_predict).await)
+        Outcome::new(self.ask(world, draft, declaration, manifest, may_predict).await)
     }
 
     async fn ask(
@@ -146,7 +147,7 @@ impl Round<'_> {
         world: &World,
         mut draft: EntryDraft,
         declaration: &Declaration,
-        manifest: Value,
+        manifest: Manifest,
         may_predict: bool,
     ) -> Prepared {
         let id = draft.id.clone();
@@ -166,13 +167,14 @@ impl Round<'_> {
         let writes = self.leader && world.enforces(id.as_ref());
         let may_predict = may_predict && writes && self.environment.is_predictable();
         let question =
-            Question { kind: &kind.info, id: &id, manifest: &manifest, live: live.clone(), source, may_predict };
+            Question { kind: &kind.info, id: &id, manifest: &manifest.value, live: live.clone(), source, may_predict };
         match self.canonicaliser.canonicalise(&self.workshop.client, question).await {
             Ok(canonical) => {
                 let predicted = canonical.provenance == Provenance::Predicted;
                 let how = if predicted { "predicted" } else { "asked" };
                 self.workshop.metrics.canonicalisations.with_label_values(&[how]).inc();
                 let (masked, secret) = self.canonicaliser.masked(world, &id, canonical.object);
+                draft.lines = Some(self.lines(&id, &manifest, Some(&masked)));
                 draft.canonical = Some(masked);
                 Prepared {
                     secret,
@@ -195,6 +197,13 @@ impl Round<'_> {
                 let retry = error.is_temporary();
                 Prepared::failed(draft, error, retry)
             }
+        }
+    }
+
+    fn lines(&self, id: &ObjectId, manifest: &Manifest, canonical: Option<&Value>) -> LineTree {
+        match (self.kinds.info(&id.kind), canonical) {
+            (Some(kind), Some(canonical)) => align(&manifest.lines, &manifest.value, canonical, &kind.schema),
+            _ => manifest.lines.clone(),
         }
     }
 

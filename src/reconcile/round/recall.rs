@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use super::{Participant, Round, RoundError, RoundReport};
 use crate::api::Problem;
 use crate::object::ObjectId;
+use crate::reconcile::canonicalise::align;
 use crate::reconcile::canonicaliser::Question;
 use crate::reconcile::desired::{Desired, SourceProblem};
 use crate::reconcile::inventory::Line;
@@ -118,6 +119,7 @@ impl Round<'_> {
             Err(error) => return Ok(Recalled::Undecided(error.to_string())),
         };
         let (masked, secret) = self.canonicaliser.masked(world, id, canonical);
+        let lines = align(&manifest.lines, &manifest.value, &masked, &kind.schema);
         let draft = EntryDraft {
             id: id.clone(),
             class: EntryClass::Declared,
@@ -126,7 +128,7 @@ impl Round<'_> {
             canonical: Some(masked),
             inputs: String::new(),
             file: Some(line.file.clone()),
-            lines: Some(manifest.lines),
+            lines: Some(lines),
             recreate: summary.recreate,
             uid: None,
             problem: None,
