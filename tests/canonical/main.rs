@@ -6,6 +6,7 @@
 
 mod asking;
 mod cluster;
+mod numbers;
 mod prediction;
 mod schemas;
 #[path = "../support/mod.rs"]
