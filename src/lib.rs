@@ -15,5 +15,6 @@ pub mod reconcile;
 pub mod render;
 pub mod snapshot;
 pub mod source;
+pub mod supervisor;
 pub mod telemetry;
 pub mod tls;

@@ -38,7 +38,8 @@ async fn one_candidate_leads_and_another_takes_over() {
     let start = |identity: &str| {
         let shutdown = CancellationToken::new();
         let candidate = Candidate::new(client.clone(), &namespace, LEASE_NAME, identity, QUICK);
-        let (leads, task) = candidate.spawn(shutdown.clone());
+        let (leads, campaign) = candidate.campaign(shutdown.clone());
+        let task = tokio::spawn(campaign);
         (leads, task, shutdown)
     };
     let (first, first_task, stop_first) = start("first");

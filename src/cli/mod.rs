@@ -3,6 +3,7 @@
 mod crd;
 mod notify;
 mod reconcile;
+mod signals;
 mod webhook;
 
 use std::process::ExitCode;

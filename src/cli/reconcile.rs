@@ -1,5 +1,7 @@
 //! `gitadel reconcile`: wires the reconciler's tasks together and stops them in order.
 
+mod connect;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,13 +9,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::PostParams;
-use kube::{Api, Client, Config};
+use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::connect::{ConnectError, Connected, connect};
+use super::signals::Signals;
 use crate::api::SYSTEM_NAMESPACE;
 use crate::http::PlainServer;
 use crate::reconcile::announce;
@@ -31,8 +33,9 @@ use crate::reconcile::replicas::{Announcement, Exchange};
 use crate::reconcile::serving::Serving;
 use crate::reconcile::terminating;
 use crate::reconcile::tracker::Tracker;
-use crate::reconcile::watch::{Observer, Watches};
+use crate::reconcile::watch::{Notice, Observer, Watches};
 use crate::reconcile::webhook_configuration::ClientTarget;
+use crate::supervisor::{Supervisor, TaskEnded};
 use crate::telemetry::{ReconcileMetrics, registry};
 use crate::tls::directory::{DirectoryError, ServingDirectory};
 
@@ -40,6 +43,8 @@ use crate::tls::directory::{DirectoryError, ServingDirectory};
 const WORKERS: usize = 16;
 /// How long running writes may take when the process is asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long giving the Lease back and withdrawing the announcement may take after that.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub struct ReconcileArgs {
@@ -83,10 +88,8 @@ pub struct ReconcileArgs {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    #[error("no access to a cluster: {0}. In a Pod it comes from the service account, elsewhere from KUBECONFIG")]
-    Config(#[from] kube::config::InferConfigError),
-    #[error("the API server does not answer: {0}")]
-    Api(#[from] kube::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error(transparent)]
@@ -99,79 +102,121 @@ pub enum ReconcileError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("a metric is registered twice: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("signals cannot be awaited: {0}")]
+    Signals(std::io::Error),
+    #[error(transparent)]
+    Task(#[from] TaskEnded),
 }
 
 /// Runs until the process is asked to stop.
 ///
 /// # Errors
-/// What keeps it from starting.
+/// What keeps it from starting or from going on.
 pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
-    let stop = CancellationToken::new();
-    tokio::spawn(stop_on_signal(stop.clone()));
+    let mut signals = Signals::new().map_err(ReconcileError::Signals)?;
     let registry = registry()?;
     let metrics = Arc::new(ReconcileMetrics::new(&registry)?);
     for directory in [&args.snapshot_dir, &args.repository_dir, &args.tls_dir] {
         std::fs::create_dir_all(directory)
             .map_err(|source| ReconcileError::File { path: directory.clone(), source })?;
     }
-    let mut config = Config::infer().await?;
-    // The API server is reached directly: a proxy for the world outside would get the cluster's credentials.
-    config.proxy_url = None;
-    let client = Client::try_from(config)?;
-    let Some(known) = stop.run_until_cancelled(who_am_i(&client)).await else { return Ok(()) };
-    let (cluster, user) = known?;
-    tracing::info!(cluster, user, "reconciling");
+    let connected = tokio::select! {
+        connected = connect() => connected?,
+        () = signals.next() => return Ok(()),
+    };
+    let (resign, supervisor) = (CancellationToken::new(), Supervisor::new());
+    let Started { engine, notices, workers } = start(args, connected, registry, metrics, &supervisor, &resign).await?;
 
+    let told = async {
+        let asked = tokio::select! {
+            () = signals.next() => Ok(()),
+            ended = supervisor.ended() => Err(ended),
+        };
+        supervisor.stop().cancel();
+        asked
+    };
+    let work = async {
+        engine.run(notices).await;
+        if tokio::time::timeout(DRAIN, workers).await.is_err() {
+            tracing::warn!("some writes were still running when the time to stop was over");
+        }
+    };
+    let (asked, ()) = tokio::join!(told, work);
+    // In this order: whoever leads next meets no write of this process.
+    resign.cancel();
+    supervisor.shut_down(LAST_WORDS).await;
+    asked?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What writes to the cluster: the engine, and the workers that it and the watches give work to.
+struct Started {
+    engine: Engine,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    workers: JoinHandle<()>,
+}
+
+/// Starts all tasks but the engine.
+async fn start(
+    args: ReconcileArgs,
+    connected: Connected,
+    registry: Registry,
+    metrics: Arc<ReconcileMetrics>,
+    supervisor: &Supervisor,
+    resign: &CancellationToken,
+) -> Result<Started, ReconcileError> {
+    let Connected { client, cluster, user } = connected;
+    let stop = supervisor.stop();
     let target = target(&args)?;
     let names = certificate_names(&args, &target);
     let directory = ServingDirectory::open(&args.tls_dir, &names, SystemTime::now())?;
     let (authorities_in, authorities) = watch::channel(directory.authorities().to_owned());
-    tokio::spawn(directory.keep(authorities_in, stop.clone()));
+    supervisor.spawn("the keeper of the serving certificate", directory.keep(authorities_in, stop.clone()));
     let publisher = Arc::new(Publisher::open(&args.snapshot_dir, Serving::new(&args.serving_url), &cluster, &user)?);
     let first = Announcement { authorities: authorities.borrow().clone(), serving: None };
     let (announcement_in, announcement) = watch::channel(first);
-    tokio::spawn(announce::own(Arc::clone(&publisher), authorities, announcement_in, stop.clone()));
+    let announce = announce::own(Arc::clone(&publisher), authorities, announcement_in, stop.clone());
+    supervisor.spawn("the announcer of this replica", announce);
     let (exchange, replicas) = Exchange::new(client.clone(), SYSTEM_NAMESPACE, &args.identity, announcement);
-    tokio::spawn(exchange.run(stop.clone()));
+    supervisor.spawn("the exchange with the other replicas", exchange.run(stop.clone()));
     let (bundle_in, ca_bundle) = watch::channel(String::new());
-    tokio::spawn(announce::bundle(replicas.clone(), bundle_in));
+    supervisor.spawn_cut_short("the collector of authorities", announce::bundle(replicas.clone(), bundle_in));
     let secret = args
         .notification_secret_file
         .as_ref()
         .map(|path| std::fs::read(path).map_err(|source| ReconcileError::File { path: path.clone(), source }))
         .transpose()?;
     let receiver = Receiver::new(secret.as_deref().map(<[u8]>::trim_ascii));
-    tokio::spawn(announce::follow(replicas.clone(), args.identity.clone(), Arc::clone(&publisher), receiver.clone()));
-    let resign = CancellationToken::new();
-    let (leader, lease) =
-        Candidate::new(client.clone(), SYSTEM_NAMESPACE, &args.lease_name, &args.identity, Timing::default())
-            .spawn(resign.clone());
-    let events = EventLog::start(client.clone(), Some(args.identity.clone()));
+    let follow = announce::follow(replicas.clone(), args.identity.clone(), Arc::clone(&publisher), receiver.clone());
+    supervisor.spawn_cut_short("the listener to the other replicas", follow);
+    let candidate =
+        Candidate::new(client.clone(), SYSTEM_NAMESPACE, &args.lease_name, &args.identity, Timing::default());
+    let (leader, campaign) = candidate.campaign(resign.clone());
+    supervisor.spawn_until("the leader election", resign.clone(), campaign);
+    let events = EventLog::start(client.clone(), Some(args.identity.clone()), supervisor);
     let tracker = Arc::new(Tracker::default());
     let (work, dispatcher) = queue(WORKERS);
-    let workshop = Arc::new(Workshop {
-        client: client.clone(),
-        publisher: Arc::clone(&publisher),
-        tracker: Arc::clone(&tracker),
-        leader: leader.clone(),
-        peers: Peers::new(&args.identity, replicas),
-        deletions: Default::default(),
-        events: events.clone(),
-        metrics: Arc::clone(&metrics),
-        reverted: Default::default(),
-        recording: Default::default(),
-        unsettled: Default::default(),
-        last_reverted: Default::default(),
-    });
+    let workshop = Arc::new(Workshop::new(
+        client.clone(),
+        Arc::clone(&publisher),
+        Arc::clone(&tracker),
+        leader.clone(),
+        Peers::new(&args.identity, replicas),
+        events.clone(),
+        Arc::clone(&metrics),
+    ));
     let workers = {
         let workshop = Arc::clone(&workshop);
-        tokio::spawn(dispatcher.run(stop.clone(), move |work| Arc::clone(&workshop).converge(work)))
+        let converge = move |work| Arc::clone(&workshop).converge(work);
+        supervisor.spawn("the dispatcher of writes", dispatcher.run(stop.clone(), converge))
     };
     let governor =
-        Governor::start(client.clone(), target, ca_bundle, leader.clone(), Arc::clone(&metrics), events, stop.clone());
+        Governor::start(client.clone(), target, ca_bundle, leader.clone(), Arc::clone(&metrics), events, supervisor);
     let (notices_in, notices) = mpsc::unbounded_channel();
     let (terminating_in, terminating_notices) = mpsc::unbounded_channel();
-    tokio::spawn(terminating::follow(Arc::clone(&publisher), terminating_notices));
+    let terminating = terminating::follow(Arc::clone(&publisher), terminating_notices);
+    supervisor.spawn_cut_short("the follower of terminating namespaces", terminating);
     let observer = Arc::new(Observer {
         publisher: Arc::clone(&publisher),
         tracker,
@@ -181,7 +226,7 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         metrics: Arc::clone(&metrics),
         held: AtomicBool::new(false),
     });
-    let watches = Watches::new(client, observer, stop.clone());
+    let watches = Watches::new(client, observer, supervisor.clone());
     let (ready_in, ready) = watch::channel(false);
     let listener = tokio::net::TcpListener::bind(args.probe_listen)
         .await
@@ -191,7 +236,7 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         let probes = Arc::clone(&probes);
         async move { probes.answer(request).await }
     };
-    tokio::spawn(PlainServer::new(listener).serve(answer, stop.clone()));
+    supervisor.spawn("the server of probes", PlainServer::new(listener).serve(answer, stop.clone()));
     let engine = Engine::new(Parts {
         workshop,
         queue: work,
@@ -201,65 +246,9 @@ pub async fn run(args: ReconcileArgs) -> Result<(), ReconcileError> {
         directories: Directories { repositories: args.repository_dir, credentials: args.credentials_dir },
         leader,
         ready: ready_in,
-        stop: stop.clone(),
+        supervisor: supervisor.clone(),
     });
-    engine.run(notices).await;
-    stop.cancel();
-    if tokio::time::timeout(DRAIN, workers).await.is_err() {
-        tracing::warn!("some writes were still running when the time to stop was over");
-    }
-    // In this order: whoever leads next meets no write of this process.
-    resign.cancel();
-    if let Err(error) = lease.await {
-        tracing::warn!(%error, "the Lease is not given back: another replica takes it when it has expired");
-    }
-    tracing::info!("stopped");
-    Ok(())
-}
-
-async fn stop_on_signal(stop: CancellationToken) {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be caught");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        () = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
-        () = stop.cancelled() => {}
-    }
-    stop.cancel();
-}
-
-/// The cluster's identity and this process's name in it. Waits for an API server that is not there yet.
-async fn who_am_i(client: &Client) -> Result<(String, String), kube::Error> {
-    let mut pause = Duration::from_millis(100);
-    loop {
-        match ask_who_am_i(client).await {
-            Ok(known) => return Ok(known),
-            Err(error @ kube::Error::Api(_)) => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "the API server does not answer yet");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(5));
-            }
-        }
-    }
-}
-
-async fn ask_who_am_i(client: &Client) -> Result<(String, String), kube::Error> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    let cluster = namespaces.get("kube-system").await?.metadata.uid.unwrap_or_default();
-    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
-    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
-    let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username).unwrap_or_default();
-    Ok((cluster, user))
+    Ok(Started { engine, notices, workers })
 }
 
 fn target(args: &ReconcileArgs) -> Result<ClientTarget, ReconcileError> {

@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::signals::Signals;
 use crate::admission::server::{HttpsServer, Probes, Reviews, judge_review, self_test};
 use crate::http::PlainServer;
 use crate::snapshot::{FILE_NAME, SnapshotError, SnapshotStore};
+use crate::supervisor::{Supervisor, TaskEnded};
 use crate::telemetry::{AdmissionMetrics, SnapshotMetrics, TlsMetrics, registry};
 use crate::tls::{ServingCertificate, TlsError};
 
 /// A notification may be lost when many come at once; a file system may have none. Looking costs two calls.
 const RECHECK: Duration = Duration::from_secs(1);
+/// Nothing that is left when reviews are over takes longer than a look at two files.
+const LAST_PROBES: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub struct WebhookArgs {
@@ -56,6 +58,8 @@ pub enum WebhookError {
     Listen { address: SocketAddr, option: &'static str, source: io::Error },
     #[error("signals cannot be awaited: {0}")]
     Signals(io::Error),
+    #[error(transparent)]
+    Task(#[from] TaskEnded),
 }
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
@@ -75,10 +79,11 @@ pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
     let (https, address) = bind(args.listen, "--listen").await?;
     let (plain, probe_address) = bind(args.probe_listen, "--probe-listen").await?;
 
-    let (stop_reviews, stop_rest) = (CancellationToken::new(), CancellationToken::new());
+    let (supervisor, stop_reviews) = (Supervisor::new(), CancellationToken::new());
+    let stop = supervisor.stop();
     let https = HttpsServer::new(https, certificate.server_config()?, reviews);
-    let reviews = tokio::spawn(https.serve(stop_reviews.clone()));
-    let rest = TaskTracker::new();
+    let reviews =
+        supervisor.spawn_until("the server of reviews", stop_reviews.clone(), https.serve(stop_reviews.clone()));
     let answer = {
         let probes = Arc::clone(&probes);
         move |request| {
@@ -86,24 +91,27 @@ pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
             async move { probes.answer(&request).await }
         }
     };
-    rest.spawn(PlainServer::new(plain).serve(answer, stop_rest.clone()));
-    rest.spawn(recheck(store, certificate, stop_rest.clone()));
-    rest.close();
+    supervisor.spawn("the server of probes", PlainServer::new(plain).serve(answer, stop.clone()));
+    let recheck = recheck(store, certificate, stop.clone());
+    supervisor.spawn("the look for new snapshots and certificates", recheck);
     tracing::info!(reviews = %address, probes = %probe_address, "webhook started");
 
-    signals.next().await;
+    // Where a task ended by itself there is nothing to drain: what is left cannot answer, or not for long.
+    tokio::select! {
+        () = signals.next() => {}
+        ended = supervisor.ended() => return Err(ended.into()),
+    }
     probes.drain();
     tracing::info!(seconds = args.drain, "draining: not ready any more, still serving");
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(args.drain)) => {}
         () = signals.next() => tracing::info!("second signal: the drain is cut short"),
+        ended = supervisor.ended() => return Err(ended.into()),
     }
     stop_reviews.cancel();
-    if let Err(error) = reviews.await {
-        tracing::error!(%error, "the server of reviews failed");
-    }
-    stop_rest.cancel();
-    rest.wait().await;
+    // It bounds its last requests itself, and a panic is told by the supervisor.
+    let _ = reviews.await;
+    supervisor.shut_down(LAST_PROBES).await;
     tracing::info!("webhook stopped");
     Ok(())
 }
@@ -127,25 +135,6 @@ async fn recheck(store: Arc<SnapshotStore>, certificate: Arc<ServingCertificate>
         });
         if let Err(error) = checked.await {
             tracing::error!(%error, "looking for a new snapshot or certificate failed");
-        }
-    }
-}
-
-/// SIGTERM from the kubelet, SIGINT from a keyboard.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

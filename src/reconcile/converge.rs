@@ -72,6 +72,32 @@ enum ConvergeError {
 }
 
 impl Workshop {
+    /// Nothing is known yet of the sources, and nothing was written.
+    pub fn new(
+        client: Client,
+        publisher: Arc<Publisher>,
+        tracker: Arc<Tracker>,
+        leader: watch::Receiver<bool>,
+        peers: Peers,
+        events: EventLog,
+        metrics: Arc<ReconcileMetrics>,
+    ) -> Self {
+        Self {
+            client,
+            publisher,
+            tracker,
+            leader,
+            peers,
+            deletions: DeletionBudget::default(),
+            events,
+            metrics,
+            reverted: AtomicU64::default(),
+            last_reverted: Mutex::default(),
+            recording: AtomicBool::default(),
+            unsettled: Unsettled::default(),
+        }
+    }
+
     pub async fn converge(self: Arc<Self>, work: Work) -> Attempt {
         if !*self.leader.borrow() {
             return Attempt::Done;

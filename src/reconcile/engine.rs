@@ -29,6 +29,7 @@ use super::receiver::Receiver;
 use super::sources::SourceUpdate;
 use super::watch::{GATHER, Notice, Watches};
 use crate::api::Enforcement;
+use crate::supervisor::Supervisor;
 use coverage::Coverage;
 use cycle::Cycle;
 pub use enforcements::Directories;
@@ -50,7 +51,7 @@ pub struct Parts {
     pub leader: watch::Receiver<bool>,
     /// Told once there is a snapshot to answer from.
     pub ready: watch::Sender<bool>,
-    pub stop: CancellationToken,
+    pub supervisor: Supervisor,
 }
 
 pub struct Engine {
@@ -65,17 +66,23 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
-        let Parts { workshop, queue, watches, governor, receiver, directories, leader, ready, stop } = parts;
+        let Parts { workshop, queue, watches, governor, receiver, directories, leader, ready, supervisor } = parts;
         let (updates_in, updates) = mpsc::channel(16);
         let coverage = Coverage::new(watches);
         Self {
-            enforcements: Enforcements::new(Arc::clone(&workshop), receiver, directories, updates_in, stop.clone()),
+            enforcements: Enforcements::new(
+                Arc::clone(&workshop),
+                receiver,
+                directories,
+                updates_in,
+                supervisor.clone(),
+            ),
             cycle: Cycle::new(Arc::clone(&workshop), queue, governor, coverage, leader.clone(), ready),
             schedule: Schedule::default(),
             workshop,
             leader,
             updates,
-            stop,
+            stop: supervisor.stop().clone(),
         }
     }
 

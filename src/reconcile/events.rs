@@ -14,6 +14,7 @@ use super::observed::api_version;
 use crate::api::{GROUP, MANAGER};
 use crate::object::ObjectId;
 use crate::snapshot::KindInfo;
+use crate::supervisor::Supervisor;
 
 /// More than this many waiting Events are dropped: they tell of one cause.
 const WAITING: usize = 256;
@@ -55,9 +56,9 @@ impl Recorders {
 
 impl EventLog {
     /// Starts the task that sends Events.
-    pub fn start(client: Client, instance: Option<String>) -> Self {
+    pub fn start(client: Client, instance: Option<String>, supervisor: &Supervisor) -> Self {
         let (events, mut waiting) = mpsc::channel::<Occurrence>(WAITING);
-        tokio::spawn(async move {
+        supervisor.spawn_cut_short("the sender of Events", async move {
             let reporter = Reporter { controller: MANAGER.into(), instance };
             let mut recorders = Recorders { client, reporter, known: HashMap::new() };
             while let Some(Occurrence { event, reference, what }) = waiting.recv().await {

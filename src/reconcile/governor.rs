@@ -13,8 +13,8 @@ use super::webhook_configuration::{
     Canary, CanaryError, Cause, ClientTarget, Desired, Guard, GuardEvent, generate, places, prove_enforcing,
 };
 use super::world::World;
+use crate::supervisor::Supervisor;
 use crate::telemetry::ReconcileMetrics;
-use tokio_util::sync::CancellationToken;
 
 /// Within that time a healthy API server takes up a new configuration, and knows of a new namespace.
 const TAKEN_UP: Duration = Duration::from_secs(2);
@@ -36,15 +36,17 @@ impl Governor {
         leader: watch::Receiver<bool>,
         metrics: Arc<ReconcileMetrics>,
         events: EventLog,
-        stop: CancellationToken,
+        supervisor: &Supervisor,
     ) -> Self {
         let (worlds, worlds_seen) = watch::channel(None);
         let (desired_in, desired) = watch::channel(None);
         let (canary_in, canary) = watch::channel(None);
         let (enforcing_in, enforcing) = watch::channel(false);
-        tokio::spawn(follow(worlds_seen, ca_bundle, target, desired_in, canary_in));
+        let follow = follow(worlds_seen, ca_bundle, target, desired_in, canary_in);
+        supervisor.spawn_cut_short("the generator of the webhook configuration", follow);
         let guard = Guard::new(client.clone(), desired, canary, leader);
-        tokio::spawn(guard.run(move |event| observe(event, &metrics, &events, &enforcing_in), stop));
+        let observe = move |event| observe(event, &metrics, &events, &enforcing_in);
+        supervisor.spawn("the guard of the webhook configuration", guard.run(observe, supervisor.stop().clone()));
         Self { client, worlds, enforcing }
     }
 

@@ -14,7 +14,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::MANAGER;
@@ -76,9 +75,9 @@ impl Candidate {
     }
 
     /// Takes part until `shutdown`, then gives the Lease back. The receiver is true while this replica leads.
-    pub fn spawn(self, shutdown: CancellationToken) -> (watch::Receiver<bool>, JoinHandle<()>) {
+    pub fn campaign(self, shutdown: CancellationToken) -> (watch::Receiver<bool>, impl Future<Output = ()> + Send) {
         let (leads, receiver) = watch::channel(false);
-        (receiver, tokio::spawn(self.run(leads, shutdown)))
+        (receiver, self.run(leads, shutdown))
     }
 
     async fn run(mut self, leads: watch::Sender<bool>, shutdown: CancellationToken) {

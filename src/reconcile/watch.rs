@@ -15,7 +15,6 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::assess::{Assessment, assess};
@@ -29,6 +28,7 @@ use crate::admission::own::is_canary;
 use crate::document::Document;
 use crate::object::{GroupKind, ObjectId};
 use crate::snapshot::KindInfo;
+use crate::supervisor::Supervisor;
 use crate::telemetry::ReconcileMetrics;
 
 /// What the engine must hear of, beside drift.
@@ -43,8 +43,9 @@ pub enum Notice {
 pub struct Watches {
     client: Client,
     observer: Arc<Observer>,
-    running: HashMap<GroupKind, (String, JoinHandle<()>)>,
-    stop: CancellationToken,
+    /// The version that is watched, and what ends the watch.
+    running: HashMap<GroupKind, (String, CancellationToken)>,
+    supervisor: Supervisor,
 }
 
 /// Turns events into work.
@@ -60,8 +61,8 @@ pub struct Observer {
 }
 
 impl Watches {
-    pub fn new(client: Client, observer: Arc<Observer>, stop: CancellationToken) -> Self {
-        Self { client, observer, running: HashMap::new(), stop }
+    pub fn new(client: Client, observer: Arc<Observer>, supervisor: Supervisor) -> Self {
+        Self { client, observer, running: HashMap::new(), supervisor }
     }
 
     /// Watches exactly the kinds that `wanted` yields; those that are watched already are left alone.
@@ -74,21 +75,17 @@ impl Watches {
                 continue;
             }
             if let Some((_, old)) = self.running.remove(&id) {
-                old.abort();
+                old.cancel();
             }
             let version = kind.info.version.clone();
-            let (client, observer, stop) = (self.client.clone(), Arc::clone(&self.observer), self.stop.clone());
-            let task = tokio::spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = follow(client, kind.info, observer) => {}
-                }
-            });
-            self.running.insert(id, (version, task));
+            let stop = self.supervisor.stop().child_token();
+            let follow = follow(self.client.clone(), kind.info, Arc::clone(&self.observer));
+            self.supervisor.spawn_cut_short_by("a watch", stop.clone(), follow);
+            self.running.insert(id, (version, stop));
         }
         for id in unwanted {
-            if let Some((_, task)) = self.running.remove(&id) {
-                task.abort();
+            if let Some((_, watch)) = self.running.remove(&id) {
+                watch.cancel();
             }
             self.observer.tracker.unlisted(&id);
         }
@@ -116,8 +113,8 @@ impl Watches {
 
     /// Lists everything anew: after the scopes changed, what was of no interest may be drift.
     pub fn restart(&mut self) {
-        for (_, (_, task)) in self.running.drain() {
-            task.abort();
+        for (_, (_, watch)) in self.running.drain() {
+            watch.cancel();
         }
         self.observer.tracker.clear();
     }

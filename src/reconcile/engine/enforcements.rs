@@ -8,7 +8,6 @@ use kube::ResourceExt;
 use kube::runtime::watcher::{self, Event};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::known::{Invalid, Known};
 use crate::api::GROUP;
@@ -21,6 +20,7 @@ use crate::reconcile::settings;
 use crate::reconcile::sources::{Failure, Follower, SourceUpdate};
 use crate::reconcile::world::World;
 use crate::snapshot::Source;
+use crate::supervisor::Supervisor;
 
 /// Where things are on the Pod's volumes.
 pub struct Directories {
@@ -33,7 +33,7 @@ pub struct Enforcements {
     receiver: Receiver,
     directories: Directories,
     updates: mpsc::Sender<SourceUpdate>,
-    stop: CancellationToken,
+    supervisor: Supervisor,
     pub known: BTreeMap<String, Known>,
     /// Those that never could be understood.
     pub invalid: BTreeMap<String, Invalid>,
@@ -50,14 +50,14 @@ impl Enforcements {
         receiver: Receiver,
         directories: Directories,
         updates: mpsc::Sender<SourceUpdate>,
-        stop: CancellationToken,
+        supervisor: Supervisor,
     ) -> Self {
         Self {
             workshop,
             receiver,
             directories,
             updates,
-            stop,
+            supervisor,
             known: BTreeMap::new(),
             invalid: BTreeMap::new(),
             listing: HashMap::new(),
@@ -165,8 +165,8 @@ impl Enforcements {
                     bell: self.receiver.bell(name),
                     updates: self.updates.clone(),
                 };
-                let stop = self.stop.child_token();
-                tokio::spawn(follower.run(stop.clone()));
+                let stop = self.supervisor.stop().child_token();
+                self.supervisor.spawn_until("the follower of a source", stop.clone(), follower.run(stop.clone()));
                 Known::new(enforcement, settings, stop, before)
             }
         };
