@@ -10,6 +10,7 @@ mod git_origin;
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,9 @@ use git_http::{Behaviour, Certificate, GitServer};
 use git_origin::{Origin, source};
 use gitadel::api::GitSource;
 use gitadel::source::{Repository, SourceError};
+
+/// Set for the process that [`ssh_is_followed`] starts.
+const OVER_SSH: &str = "GITADEL_TEST_SSH";
 
 /// Set for the process that [`passwords_go_over_https_to_their_server_only`] starts.
 const SECURE: &str = "GITADEL_TEST_GIT_SERVERS";
@@ -85,12 +89,16 @@ fn passwords_go_over_https_to_their_server_only() {
     let server = GitServer::start_secure(repositories(), &certificate);
     let thief = GitServer::start_secure(repositories(), &certificate);
     let redirect = GitServer::start_secure(Behaviour::Redirect { to: thief.url.clone() }, &certificate);
-    let trusted = origin.scratch().join("trusted.pem");
-    fs::write(&trusted, &certificate.pem).unwrap();
+    // As in the Pod: a directory of public authorities, and one for those of an organisation.
+    let (public, private) = (origin.scratch().join("public"), origin.scratch().join("private"));
+    for directory in [&public, &private] {
+        fs::create_dir(directory).unwrap();
+    }
+    fs::write(private.join("ca.crt"), &certificate.pem).unwrap();
     let client = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "passwords_go_over_https_to_their_server_only", "--nocapture"])
         .env(SECURE, format!("{} {}", server.url, redirect.url))
-        .env("SSL_CERT_FILE", &trusted)
+        .env("SSL_CERT_DIR", format!("{}:{}", public.display(), private.display()))
         .output()
         .unwrap();
     assert!(client.status.success(), "{}", String::from_utf8_lossy(&client.stderr));
@@ -170,6 +178,50 @@ fn an_ssh_server_that_is_not_there_is_an_error_without_a_prompt() {
     let repository = origin.open(&source(&format!("ssh://git@{closed}/shop.git"), None));
     let error = repository.with_timeout(Duration::from_secs(20)).fetch().unwrap_err();
     assert!(matches!(error, SourceError::Fetch { .. }), "{error}");
+}
+
+/// Stands in for OpenSSH: notes what it was called with, then does what the server would, with this machine's own git: the
+/// words after the destination are the command, to be run in the account's home directory.
+const SSH: &str = r#"#!/bin/sh
+echo "$@" >>"$HOME/calls"
+while getopts F:i:o:p: option; do :; done
+shift "$OPTIND"
+cd "$HOME" && exec sh -c "$*"
+"#;
+
+/// Which `ssh` is run is decided by the environment, so that the client is a process of its own.
+#[test]
+fn ssh_is_followed() {
+    if let Ok(url) = std::env::var(OVER_SSH) {
+        let here = Origin::new();
+        here.write_credential("shop", "identity", "a private key");
+        let refused = here.open(&with_credentials(&url)).fetch().unwrap_err();
+        assert!(refused.to_string().contains("shop.known_hosts"), "{refused}");
+        here.write_credential("shop", "known_hosts", "git.example ssh-ed25519 …");
+        let repository = here.open(&with_credentials(&url));
+        let commit = repository.fetch().unwrap();
+        assert_eq!(repository.read_at(&commit.id, "web.yaml").unwrap().as_deref(), Some(&b"a: 1\n"[..]));
+        return;
+    }
+    let origin = Origin::new();
+    origin.push("web.yaml", "a: 1\n");
+    let programs = origin.scratch().join("bin");
+    fs::create_dir(&programs).unwrap();
+    fs::write(programs.join("ssh"), SSH).unwrap();
+    fs::set_permissions(programs.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let client = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "ssh_is_followed", "--nocapture"])
+        .env(OVER_SSH, "git@git.example:shop.git")
+        .env("PATH", path)
+        .env("HOME", origin.scratch())
+        .output()
+        .unwrap();
+    assert!(client.status.success(), "{}", String::from_utf8_lossy(&client.stderr));
+    let calls = fs::read_to_string(origin.scratch().join("calls")).unwrap();
+    for part in ["BatchMode=yes", "StrictHostKeyChecking=yes", "shop.identity", "shop.known_hosts", "git@git.example"] {
+        assert!(calls.contains(part), "{part}: {calls}");
+    }
 }
 
 #[test]

@@ -112,7 +112,7 @@ pub struct GitSource {
     /// cluster: the keys of the Secret `gitadel-git-credentials`) has them as `NAME.username` and `NAME.password` for
     /// https, or `NAME.identity` (a private key) and `NAME.known_hosts` for ssh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(max = 200), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
     pub credentials: Option<String>,
 }
 

@@ -57,7 +57,7 @@ pub struct ReconcileArgs {
     /// Directory for clones of the sources.
     #[arg(long, default_value = "/var/lib/gitadel/repositories")]
     pub repository_dir: PathBuf,
-    /// Directory with a subdirectory of credentials for each source that names one.
+    /// Directory with the credentials of sources: NAME.username and NAME.password, or NAME.identity and NAME.known_hosts.
     #[arg(long)]
     pub credentials_dir: Option<PathBuf>,
     /// Service through which the API server reaches the webhook.

@@ -1,4 +1,7 @@
 //! What the reconciler shows a Git server, read from a mounted directory at every fetch so that a rotation is noticed.
+//!
+//! The directory is flat: a file is the name of the credentials, a dot, and what it holds. So it can be a Secret, whose
+//! keys take no slash, and credentials for one more source are one more key and no new Pod.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +19,7 @@ pub(super) struct Account {
     pub password: String,
 }
 
-/// The directory of one source's credentials.
+/// The credentials of one source: files of a directory that share the beginning of their names.
 #[derive(Clone, Debug)]
 pub(super) struct Credentials {
     name: String,
@@ -26,20 +29,26 @@ pub(super) struct Credentials {
 impl Credentials {
     pub fn locate(name: &str, credentials_dir: Option<&Path>) -> Result<Self, SourceError> {
         let refuse = |reason: String| SourceError::Credentials { name: name.to_owned(), reason };
-        // The name comes from an Enforcement: it must not reach out of the directory of credentials.
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
-            return Err(refuse("the name must be that of a directory below --credentials-dir".to_owned()));
+        // The name comes from an Enforcement: it must not reach out of the directory of credentials, nor to what the
+        // kubelet keeps there for itself (`..data`).
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            return Err(refuse("the name may have letters, digits and -._, and must not begin with a dot".to_owned()));
         }
         let Some(dir) = credentials_dir else {
             return Err(refuse(
                 "the reconciler runs without --credentials-dir; mount the credentials and set it".to_owned(),
             ));
         };
-        Ok(Self { name: name.to_owned(), dir: dir.join(name) })
+        Ok(Self { name: name.to_owned(), dir: dir.to_owned() })
     }
 
-    fn read(&self, file: &str) -> Result<String, SourceError> {
-        let path = self.dir.join(file);
+    fn path(&self, part: &str) -> PathBuf {
+        self.dir.join(format!("{}.{part}", self.name))
+    }
+
+    fn read(&self, part: &str) -> Result<String, SourceError> {
+        let path = self.path(part);
         let text = fs::read_to_string(&path).map_err(|error| SourceError::Credentials {
             name: self.name.clone(),
             reason: format!("cannot read {}: {error}", path.display()),
@@ -54,10 +63,9 @@ impl Credentials {
 
     fn ssh_command(&self) -> Result<String, SourceError> {
         let mut command = format!("{SSH} -F /dev/null -o IdentitiesOnly=yes -o GlobalKnownHostsFile=/dev/null");
-        for (file, option) in [("identity", "-i "), ("known_hosts", "-o UserKnownHostsFile=")] {
-            self.read(file)?;
-            let path = self.dir.join(file);
-            command = format!("{command} {option}{}", shell_quoted(&path, &self.name)?);
+        for (part, option) in [("identity", "-i "), ("known_hosts", "-o UserKnownHostsFile=")] {
+            self.read(part)?;
+            command = format!("{command} {option}{}", shell_quoted(&self.path(part), &self.name)?);
         }
         Ok(command)
     }
@@ -92,7 +100,7 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_the_directory() {
-        for name in ["", ".", "..", "../other", "a/b", ".hidden"] {
+        for name in ["", ".", "..", "../other", "a/b", ".hidden", "..data", "a b"] {
             assert!(Credentials::locate(name, Some(Path::new("/credentials"))).is_err(), "{name:?}");
         }
         assert!(Credentials::locate("shop", Some(Path::new("/credentials"))).is_ok());
@@ -102,11 +110,10 @@ mod tests {
     #[test]
     fn values_lose_the_line_break_that_ends_a_file() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("shop")).unwrap();
-        fs::write(dir.path().join("shop/username"), "alice\n").unwrap();
+        fs::write(dir.path().join("shop.username"), "alice\n").unwrap();
         let credentials = Credentials::locate("shop", Some(dir.path())).unwrap();
         assert!(credentials.account().unwrap_err().to_string().contains("password"));
-        fs::write(dir.path().join("shop/password"), " s3cret \r\n").unwrap();
+        fs::write(dir.path().join("shop.password"), " s3cret \r\n").unwrap();
         let account = credentials.account().unwrap();
         assert_eq!((account.username.as_str(), account.password.as_str()), ("alice", " s3cret "));
     }
@@ -115,15 +122,14 @@ mod tests {
     fn ssh_checks_the_host_and_never_asks() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().canonicalize().unwrap();
-        fs::create_dir(dir.join("shop")).unwrap();
-        fs::write(dir.join("shop/identity"), "key").unwrap();
+        fs::write(dir.join("shop.identity"), "key").unwrap();
         let location = Location::parse("git@git.example:shop.git").unwrap();
         let credentials = Credentials::locate("shop", Some(&dir)).unwrap();
         assert!(ssh_command(&location, Some(&credentials)).unwrap_err().to_string().contains("known_hosts"));
-        fs::write(dir.join("shop/known_hosts"), "git.example …").unwrap();
+        fs::write(dir.join("shop.known_hosts"), "git.example …").unwrap();
         let command = ssh_command(&location, Some(&credentials)).unwrap().unwrap();
         for part in
-            ["BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "shop/identity", "UserKnownHostsFile="]
+            ["BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "shop.identity", "UserKnownHostsFile="]
         {
             assert!(command.contains(part), "{command}");
         }

@@ -99,11 +99,14 @@ impl Origin {
         self.scratch.path().join("credentials")
     }
 
+    pub fn write_credential(&self, name: &str, part: &str, value: &str) {
+        fs::create_dir_all(self.credentials()).unwrap();
+        fs::write(self.credentials().join(format!("{name}.{part}")), value).unwrap();
+    }
+
     pub fn write_credentials(&self, name: &str, username: &str, password: &str) {
-        let directory = self.credentials().join(name);
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("username"), username).unwrap();
-        fs::write(directory.join("password"), password).unwrap();
+        self.write_credential(name, "username", username);
+        self.write_credential(name, "password", password);
     }
 }
 
