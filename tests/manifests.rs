@@ -7,13 +7,15 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use gitadel::api::Enforcement;
 use gitadel::demo::control_plane::{ControlPlane, Options};
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
-use support::{eventually, kubectl};
+use support::{eventually, kubectl, kubectl_with_input};
 
 fn files(directory: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -53,21 +55,28 @@ fn only_the_reconciler_has_a_token() {
     }
 }
 
-/// The templates use plain values only, so that setting them is replacing text.
+/// What Helm's engine makes of the chart, or why it refuses. The first run builds it, once.
+fn chart(namespace: &str, values: &Value) -> Result<String, String> {
+    let mut child = Command::new("go")
+        .args(["run", ".", "../../charts/gitadel", namespace])
+        .current_dir("tests/chart")
+        // The user's own settings (vendoring, a workspace) are not for this module.
+        .envs([("GOFLAGS", "-buildvcs=false"), ("GOWORK", "off")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("Go: see CONTRIBUTING.md");
+    child.stdin.take().unwrap().write_all(values.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
 #[test]
 fn the_chart_says_what_the_manifests_say() {
-    let values: Value = serde_saphyr::from_str(&fs::read_to_string("charts/gitadel/values.yaml").unwrap()).unwrap();
-    let mut replacements = Vec::new();
-    flatten(".Values", &values, &mut replacements);
-    let mut rendered = Vec::new();
-    for path in files("charts/gitadel/templates").iter().filter(|path| path.extension().is_some_and(|e| e == "yaml")) {
-        let mut text = fs::read_to_string(path).unwrap();
-        for (name, value) in &replacements {
-            text = text.replace(&format!("{{{{ {name} }}}}"), value);
-        }
-        assert!(!text.contains("{{"), "{}: a value is not in values.yaml", path.display());
-        rendered.extend(documents(&text));
-    }
+    let text = chart("gitadel-system", &json!({})).unwrap();
+    let mut rendered = documents(text.trim_start_matches("---\n"));
     // Helm installs a chart's definitions by itself, and makes the namespace on request.
     let mut expected: Vec<_> = files("manifests")
         .iter()
@@ -79,15 +88,78 @@ fn the_chart_says_what_the_manifests_say() {
     assert_eq!(rendered, expected);
 }
 
-fn flatten(prefix: &str, value: &Value, into: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                flatten(&format!("{prefix}.{name}"), value, into);
-            }
+#[test]
+fn the_chart_refuses_what_cannot_work() {
+    for (namespace, values, reason) in [
+        ("elsewhere", json!({}), "install it with --namespace gitadel-system"),
+        ("gitadel-system", json!({"replicas": 0}), "replicas"),
+        ("gitadel-system", json!({"replica": 3}), "additional properties 'replica' not allowed"),
+        ("gitadel-system", json!({"image": "localhost/gitadel:dev"}), "got string, want object"),
+        ("gitadel-system", json!({"image": {"digest": "1a2b3c4"}}), "does not match pattern"),
+        ("gitadel-system", json!({"webhook": {"extraArgs": ["drain"]}}), "does not match pattern"),
+    ] {
+        let refused = chart(namespace, &values).unwrap_err();
+        assert!(refused.contains(reason), "{values}: {refused}");
+    }
+}
+
+/// A value for everything that can be set.
+fn all_values() -> Value {
+    let digest = format!("sha256:{}", "a1".repeat(32));
+    json!({
+        "image": {"repository": "registry.example/gitadel", "digest": digest, "pullPolicy": "Always"},
+        "imagePullSecrets": [{"name": "registry"}],
+        "replicas": 3,
+        "webhook": {"extraArgs": ["--drain=10"], "resources": {"limits": {"memory": "1Gi"}}},
+        "reconcile": {
+            "extraArgs": ["--tls-name=gitadel.example"],
+            "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
+            "resources": {"limits": {"memory": "2Gi"}},
+        },
+        "podAnnotations": {"example.com/note": "1"},
+        "podLabels": {"team": "platform"},
+        "priorityClassName": "system-node-critical",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"team": "platform"}}}]}},
+        "tolerations": [{"operator": "Exists"}],
+        "networkPolicy": {"enabled": true, "from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]},
+        "podMonitor": {"enabled": true, "interval": "15s", "labels": {"release": "prometheus"}},
+    })
+}
+
+#[test]
+fn every_value_of_the_chart_has_a_place() {
+    let text = chart("gitadel-system", &all_values()).unwrap();
+    let objects = documents(text.trim_start_matches("---\n"));
+    let of = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"));
+    let deployment = &of("Deployment")["spec"];
+    let pod = &deployment["template"];
+    let values = all_values();
+    assert_eq!(deployment["replicas"], 3);
+    for field in ["imagePullSecrets", "priorityClassName", "nodeSelector", "affinity", "tolerations"] {
+        assert_eq!(pod["spec"][field], values[field], "{field}");
+    }
+    assert_eq!(pod["metadata"]["annotations"], values["podAnnotations"]);
+    assert_eq!(pod["metadata"]["labels"]["team"], "platform");
+    for container in pod["spec"]["containers"].as_array().unwrap() {
+        let given = &values[container["name"].as_str().unwrap()];
+        let image = format!("registry.example/gitadel@{}", values["image"]["digest"].as_str().unwrap());
+        assert_eq!((&container["image"], &container["imagePullPolicy"]), (&json!(image), &json!("Always")));
+        assert_eq!(container["args"].as_array().unwrap().last(), Some(&given["extraArgs"][0]));
+        assert_eq!(container["resources"]["limits"], given["resources"]["limits"]);
+        if let Some(variable) = given["extraEnv"].get(0) {
+            assert!(container["env"].as_array().unwrap().contains(variable), "{container}");
         }
-        Value::String(text) => into.push((prefix.to_owned(), text.clone())),
-        other => into.push((prefix.to_owned(), other.to_string())),
+    }
+    // The API server is no peer that a policy could name.
+    assert_eq!(of("NetworkPolicy")["spec"]["ingress"][0], json!({"ports": [{"port": 9443, "protocol": "TCP"}]}));
+    assert_eq!(of("NetworkPolicy")["spec"]["ingress"][1]["from"], values["networkPolicy"]["from"]);
+    assert_eq!(of("PodMonitor")["metadata"]["labels"]["release"], "prometheus");
+    let ports: Vec<_> = pod["spec"]["containers"].as_array().unwrap().iter().map(|c| c["ports"].clone()).collect();
+    for endpoint in of("PodMonitor")["spec"]["podMetricsEndpoints"].as_array().unwrap() {
+        let known = ports.iter().flat_map(|ports| ports.as_array().unwrap()).any(|p| p["name"] == endpoint["port"]);
+        assert!(known && endpoint["interval"] == "15s", "{endpoint}");
     }
 }
 
@@ -102,6 +174,14 @@ async fn one_apply_installs_everything() {
     // kubectl always sends a PodDisruptionBudget's selector again (its patch strategy is to replace it).
     let settled = |line: &str| line.ends_with(" unchanged") || line.starts_with("poddisruptionbudget.policy/");
     assert!(second.success && second.stdout.lines().all(settled), "{second:?}");
+
+    let mut values = all_values();
+    // A kind of another project, which this API server does not have.
+    values["podMonitor"]["enabled"] = json!(false);
+    let rendered = chart("gitadel-system", &values).unwrap();
+    let arguments = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+    let upgraded = kubectl_with_input(kubeconfig, &arguments, &rendered);
+    assert!(upgraded.success && upgraded.stdout.contains("networkpolicy"), "{upgraded:?}");
 
     let example = "examples/enforcement.yaml";
     let applied = eventually("the Enforcement to be served", async || {
