@@ -6,6 +6,7 @@
 mod support;
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use hyper::Method;
@@ -100,7 +101,21 @@ async fn a_commit_over_drift_is_one_write() {
     governed.slip_in(Method::PATCH, WEB, &drift).await;
     eventually("the Pods of the drift", async || (replica_sets(&governed).await == 2).then_some(())).await;
     governed.commit("a new image", &[("web.yaml", &web("registry.example/web:2"))]);
+    // Git is slow: the drift is seen before the commit.
+    let directory = governed.control_plane.directory().join("slow");
+    let (program, gate) = (directory.join("git-upload-pack"), directory.join("gate"));
+    std::fs::create_dir(&directory).unwrap();
+    let script = "#!/bin/sh\nuntil [ -e \"${0%/*}/gate\" ]; do sleep 0.05; done\nexec git upload-pack \"$@\"\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    governed.programs = Some(directory);
     governed.run_reconciler();
+    let seen = async || {
+        let metrics = governed.try_reconciler_metrics()?;
+        (metrics.sum("gitadel_drift_detected_total", &[]) > 0.0).then_some(())
+    };
+    eventually("the drift to be seen", seen).await;
+    std::fs::write(&gate, "").unwrap();
     governed.converged().await;
     let live = get(&governed.client, WEB).await.unwrap();
     let spec = &live["spec"];
@@ -123,6 +138,7 @@ async fn a_process_that_is_asked_to_stop_finishes_its_writes_and_gives_the_lease
     let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
     // A Git server that takes a connection and then says nothing holds nobody up.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
     let mut other = governed.enforcement();
     other["metadata"]["name"] = json!("silent");
     other["spec"]["source"]["url"] = json!(format!("http://{}/silent.git", silent.local_addr().unwrap()));
@@ -130,6 +146,7 @@ async fn a_process_that_is_asked_to_stop_finishes_its_writes_and_gives_the_lease
     other["spec"]["action"] = json!("Observe");
     governed.enforce(other).await;
     governed.run();
+    let _connection = eventually("a fetch from the silent server", async || silent.accept().ok()).await;
     governed.enforce(governed.enforcement()).await;
     governed.converged().await;
 
@@ -147,7 +164,9 @@ async fn a_process_that_is_asked_to_stop_finishes_its_writes_and_gives_the_lease
     };
     eventually("some objects", async || (list().await.len() > 20).then_some(())).await;
     governed.terminate_reconciler();
-    let status = eventually("the reconciler to end", async || governed.reconciler_exit()).await;
+    // A request to a silent server ends by itself after half a minute; a Pod that stops has no such time.
+    let ended = eventually("the reconciler to end", async || governed.reconciler_exit());
+    let status = tokio::time::timeout(Duration::from_secs(15), ended).await.expect("nothing holds it up");
     assert_eq!(status.code(), Some(0), "{status}");
     assert_eq!(governed.log_records("reconcile", "stopped").len(), 1);
     let lease = get(&client, "/apis/coordination.k8s.io/v1/namespaces/gitadel-system/leases/gitadel").await.unwrap();

@@ -6,6 +6,7 @@
 // clippy.toml spares test functions only; their helpers fail in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -33,6 +34,8 @@ pub struct Governed {
     reconciler_kubeconfig: PathBuf,
     /// Where snapshot, certificates and copies of repositories are.
     pub run_directory: PathBuf,
+    /// Programs that the reconciler finds before those of the system.
+    pub programs: Option<PathBuf>,
     /// What the reconciler logs.
     pub log_filter: String,
 }
@@ -58,6 +61,7 @@ impl Governed {
             reconciler: None,
             reconciler_kubeconfig: PathBuf::new(),
             run_directory: directory.join("run"),
+            programs: None,
             log_filter: "info,gitadel=debug".into(),
             control_plane,
             client,
@@ -159,8 +163,15 @@ impl Governed {
             .arguments([format!("--serving-url=http://127.0.0.1:{}", self.webhook_probe)])
             .arguments([format!("--probe-listen=127.0.0.1:{}", self.reconciler_probe)])
             .environment("KUBECONFIG", self.reconciler_kubeconfig.clone())
-            .environment("RUST_LOG", &self.log_filter);
+            .environment("RUST_LOG", &self.log_filter)
+            .environment("PATH", self.search_path());
         self.reconciler = Some(Guarded::spawn(&launch, Some(self.control_plane.scratch())).unwrap());
+    }
+
+    fn search_path(&self) -> OsString {
+        let known = std::env::var_os("PATH").unwrap_or_default();
+        let programs = self.programs.iter().cloned().chain(std::env::split_paths(&known));
+        std::env::join_paths(programs).unwrap()
     }
 
     pub fn stop_reconciler(&mut self) {

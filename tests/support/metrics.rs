@@ -49,6 +49,11 @@ impl Governed {
         Metrics::scrape(self.reconciler_probe)
     }
 
+    /// `None` while the reconciler does not listen.
+    pub fn try_reconciler_metrics(&self) -> Option<Metrics> {
+        std::net::TcpStream::connect(("127.0.0.1", self.reconciler_probe)).is_ok().then(|| self.reconciler_metrics())
+    }
+
     pub fn webhook_metrics(&self) -> Metrics {
         Metrics::scrape(self.webhook_probe)
     }
