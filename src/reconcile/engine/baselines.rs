@@ -113,6 +113,8 @@ pub async fn record(
                 known.baseline_problem = None;
                 participant.source.baseline_recorded = true;
             }
+            // Nothing is wrong with it.
+            Err(RecordError::Stopped) => return true,
             Err(error) => {
                 hold_back(known, name, &error);
                 failed = true;

@@ -138,11 +138,11 @@ impl Cycle {
         self.governor.desire(&workshop.publisher.world());
         if leader {
             // What follows is for the next commit and the next process; nobody has to wait for it.
-            self.report(enforcements).await;
+            stop.run_until_cancelled(self.report(enforcements)).await;
             let known = &mut enforcements.known;
             left_undone |= baselines::record(&workshop, &self.governor, known, &mut participants, stop).await;
             let progress = workshop.publisher.reached(Step::FINISHED);
-            stop.run_until_cancelled(workshop.peers.wait(&progress)).await;
+            stop.run_until_cancelled(workshop.peers.wait(&progress)).await.ok_or(CycleError::Stopped)?;
             left_undone |= write_inventories(&workshop, enforcements, &participants, &done).await;
         } else {
             left_undone |= baselines::freeze(&workshop, &mut enforcements.known, &mut participants).await;
