@@ -5,6 +5,7 @@
 mod carry;
 mod difference;
 mod finding;
+mod identical;
 mod judge;
 mod mask;
 mod members;
@@ -19,6 +20,7 @@ mod wanted;
 pub use carry::carry;
 pub use difference::difference;
 pub use finding::{AgainstRecord, Fault, Finding};
+pub use identical::identical;
 pub use judge::{judge, judge_create};
 pub use mask::{MaskKey, MaskKeyError, mask_secret};
 pub use patch::json_patch;

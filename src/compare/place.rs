@@ -6,7 +6,7 @@ use super::{Bounds, LAST_APPLIED, Latitude, Path, PathPattern, PatternSegment, S
 use crate::document::{Node, View};
 
 /// Set by the API server on every object, and no part of its state.
-const BOOKKEEPING: [&str; 9] = [
+pub(super) const BOOKKEEPING: [&str; 9] = [
     "creationTimestamp",
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
