@@ -1,17 +1,18 @@
 //! What a live object is in the eyes of Git. Pure; shared by the watches, the workers and the status.
 
 use crate::admission::classify_object;
-use crate::compare::{Finding, difference, mask_secret};
+use crate::compare::{Finding, difference, identical, mask_secret};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
 use crate::snapshot::{EntryClass, KindInfo, SnapshotError};
 
+use super::tracker::Fingerprint;
 use super::world::{World, is_secret};
 
 #[derive(Debug)]
 pub enum Assessment {
-    /// As Git declares it.
-    Converged,
+    /// As Git declares it; with the fingerprint of the desired state, where nothing else is in the object.
+    Converged(Option<Fingerprint>),
     /// Declared or baseline, and different.
     Drifted(Vec<Finding>),
     /// In a governed scope and unknown to Git.
@@ -42,13 +43,18 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
         return Ok(Assessment::Terminating);
     }
     let Some(canonical) = entry.canonical() else { return Ok(Assessment::Free) };
-    let tolerance = world.tolerance(&entry);
-    let latitude = tolerance.latitude(kind);
-    let findings = if is_secret(id.as_ref()) {
-        let masked: Document = mask_secret(live, &world.mask_key);
-        difference(masked.root(), canonical, &latitude)
+    let masked: Document;
+    let live = if is_secret(id.as_ref()) {
+        masked = mask_secret(live, &world.mask_key);
+        masked.root()
     } else {
-        difference(live, canonical, &latitude)
+        live
     };
-    Ok(if findings.is_empty() { Assessment::Converged } else { Assessment::Drifted(findings) })
+    // Most objects by far, and this is told without a walk through them.
+    if identical(live, canonical, kind.status_subresource()) {
+        return Ok(Assessment::Converged(Some(Fingerprint::of(canonical))));
+    }
+    let tolerance = world.tolerance(&entry);
+    let findings = difference(live, canonical, &tolerance.latitude(kind));
+    Ok(if findings.is_empty() { Assessment::Converged(None) } else { Assessment::Drifted(findings) })
 }

@@ -130,7 +130,7 @@ impl Workshop {
             Some(live) => Some(assess(&world, kind, &work.id, Document::from_value(live).root())?),
         };
         match (assessment, live) {
-            (Some(Assessment::Converged), _) => {
+            (Some(Assessment::Converged(_)), _) => {
                 self.tracker.converged(&work.id);
                 Ok(())
             }

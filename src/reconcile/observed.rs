@@ -32,6 +32,11 @@ impl Observed {
         value
     }
 
+    /// Its resourceVersion. API servers before 1.35 did not promise that it is a number.
+    pub fn version(&self) -> Option<u64> {
+        self.meta.resource_version.as_deref()?.parse().ok()
+    }
+
     /// The object as it came.
     pub fn into_json(self) -> Value {
         self.value

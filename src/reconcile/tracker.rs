@@ -1,12 +1,14 @@
 //! What the watches saw: which objects exist, and which of them differ from Git at this moment.
 //!
-//! A few bytes for every object, no copies. Whoever needs an object's content reads it.
+//! A few bytes for every object, no copies. Whoever needs an object's content reads it, unless it is known to be what
+//! Git declared: then the snapshot has the content.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::document::Node;
 use crate::object::{GroupKind, ObjectId};
 
 #[derive(Default)]
@@ -16,14 +18,36 @@ pub struct Tracker {
 
 #[derive(Default)]
 struct State {
-    present: HashSet<u64>,
+    present: HashMap<u64, Option<Sight>>,
     listed: HashSet<GroupKind>,
     drifted: HashMap<ObjectId, Instant>,
 }
 
+/// The last sight of an object that held what Git declared, and nothing else.
+#[derive(Clone, Copy)]
+struct Sight {
+    /// Its resourceVersion.
+    version: u64,
+    state: Fingerprint,
+}
+
+/// Tells desired states of one object apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub fn of(canonical: Node<'_>) -> Self {
+        Self(hash(canonical.as_bytes()))
+    }
+}
+
 fn key(id: &ObjectId) -> u64 {
+    hash(id)
+}
+
+fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -33,7 +57,19 @@ impl Tracker {
     }
 
     pub fn seen(&self, id: &ObjectId) {
-        self.state().present.insert(key(id));
+        self.state().present.insert(key(id), None);
+    }
+
+    /// It was seen to hold this desired state, and nothing else.
+    pub fn seen_as(&self, id: &ObjectId, version: u64, state: Fingerprint) {
+        self.state().present.insert(key(id), Some(Sight { version, state }));
+    }
+
+    /// The resourceVersion at which an object was seen last, if it held this desired state then, and nothing else. It
+    /// may have changed since: a write that names the version is refused then.
+    pub fn seen_with(&self, id: &ObjectId, state: Fingerprint) -> Option<u64> {
+        let sight = self.state().present.get(&key(id)).copied().flatten()?;
+        (sight.state == state).then_some(sight.version)
     }
 
     pub fn gone(&self, id: &ObjectId) {
@@ -62,7 +98,7 @@ impl Tracker {
     /// Whether an object exists, as far as the watches know. `None` where its kind is not listed yet.
     pub fn exists(&self, id: &ObjectId) -> Option<bool> {
         let state = self.state();
-        if state.present.contains(&key(id)) {
+        if state.present.contains_key(&key(id)) {
             return Some(true);
         }
         state.listed.contains(&id.kind).then_some(false)
@@ -89,7 +125,10 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::document::Document;
 
     #[test]
     fn absence_is_known_only_after_a_full_list() {
@@ -104,6 +143,22 @@ mod tests {
         tracker.unlisted(&web.kind);
         tracker.gone(&web);
         assert_eq!(tracker.exists(&web), None);
+    }
+
+    #[test]
+    fn a_sight_counts_until_the_next_and_for_one_state() {
+        let tracker = Tracker::default();
+        let web = ObjectId::new("apps", "Deployment", "shop", "web");
+        let [old, new] = [1, 2].map(|replicas| Document::from_value(&json!({"spec": {"replicas": replicas}})));
+        let [old, new] = [&old, &new].map(|document| Fingerprint::of(document.root()));
+        assert_eq!(tracker.seen_with(&web, old), None);
+        tracker.seen(&web);
+        tracker.seen_as(&web, 7, old);
+        assert_eq!(tracker.seen_with(&web, old), Some(7));
+        assert_eq!(tracker.seen_with(&web, new), None);
+        tracker.seen(&web);
+        assert_eq!(tracker.seen_with(&web, old), None);
+        assert_eq!(tracker.exists(&web), Some(true));
     }
 
     #[test]

@@ -176,12 +176,18 @@ impl Observer {
         let since = Instant::now();
         let id = object.id(kind);
         self.tracker.seen(&id);
+        let version = object.version();
         let value = object.into_value(kind);
         self.notify(&id, Some(&value), initial);
         let world = self.publisher.world();
         let document = Document::from_value(&value);
         match assess(&world, kind, &id, document.root()) {
-            Ok(Assessment::Converged) => self.tracker.converged(&id),
+            Ok(Assessment::Converged(state)) => {
+                if let (Some(version), Some(state)) = (version, state) {
+                    self.tracker.seen_as(&id, version, state);
+                }
+                self.tracker.converged(&id);
+            }
             Ok(Assessment::Drifted(findings)) => {
                 self.drifted(&id, "changed", findings.first().map(ToString::to_string));
                 self.work(id, Live::Present(Arc::new(value)), since);

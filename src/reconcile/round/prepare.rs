@@ -12,6 +12,7 @@ use crate::reconcile::desired::Declaration;
 use crate::reconcile::inputs::Inputs;
 use crate::reconcile::queue::Live;
 use crate::reconcile::rest;
+use crate::reconcile::tracker::Fingerprint;
 use crate::reconcile::world::{World, is_secret};
 use crate::render::{LineTree, Manifest};
 use crate::snapshot::{EntryClass, EntryDraft};
@@ -154,8 +155,10 @@ impl Round<'_> {
         let Some(kind) = self.kinds.get(&id.kind) else {
             return Prepared::failed(draft, CanonicaliseError::Pending(Pending::KindAbsent), true);
         };
+        let recalled = if declaration.summary.recreate { None } else { self.recall_live(world, &id) };
         let live = match self.workshop.tracker.exists(&id) {
             Some(false) => Ok(None),
+            _ if recalled.is_some() => Ok(recalled),
             _ => rest::get(&self.workshop.client, &kind.info, &id.namespace, &id.name).await,
         };
         let live = match live {
@@ -205,6 +208,16 @@ impl Round<'_> {
             (Some(kind), Some(canonical)) => align(&manifest.lines, &manifest.value, canonical, &kind.schema),
             _ => manifest.lines.clone(),
         }
+    }
+
+    /// The live object without a read and without its uid, which only a deletion needs: where the watch saw it last, it
+    /// was what Git declared until now, and nothing else.
+    fn recall_live(&self, world: &World, id: &ObjectId) -> Option<Value> {
+        let entry = world.entry(id.as_ref()).ok()??;
+        let version = self.workshop.tracker.seen_with(id, Fingerprint::of(entry.canonical()?))?;
+        let mut live = world.writable(&entry)?;
+        live.get_mut("metadata")?.as_object_mut()?.insert("resourceVersion".into(), version.to_string().into());
+        Some(live)
     }
 
     /// `Some` where nothing has to be asked: with the values of a Secret where it is one.
