@@ -2,7 +2,7 @@
 //!
 //! The steps of a stage are always the same: establish the canonical objects, publish them, and (on the leader) write
 //! what differs. A stage begins when the one before is done, since a dry-run needs the Namespace and the kind. Batches
-//! bound the memory: no more than one batch of whole objects is held at a time.
+//! bound the memory: one is written while the next is made ready, and no more whole objects than these are held.
 
 mod batch;
 mod prepare;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use self::batch::Ready;
 use super::canonicaliser::Canonicaliser;
 use super::converge::Workshop;
 use super::desired::{Contribution, Declaration, Desired, SourceProblem, Stage, resolve};
@@ -86,8 +87,6 @@ pub struct Round<'a> {
     pub kinds: Arc<Kinds>,
     pub environment: Environment,
     pub leader: bool,
-    /// The step that is being taken.
-    pub step: Step,
 }
 
 impl Round<'_> {
@@ -110,12 +109,7 @@ impl Round<'_> {
                 .collect();
             // By file, so that each is read once.
             objects.sort_by(|(_, a), (_, b)| (a.source, &a.file, a.index).cmp(&(b.source, &b.file, b.index)));
-            let mut changed = false;
-            for (index, batch) in objects.chunks(BATCH).enumerate() {
-                self.step = Step::after(stage_index, index);
-                changed |= self.batch(batch, &mut report).await?;
-                self.workshop.publisher.reached(self.step);
-            }
+            let changed = self.bring_about(stage_index, &objects, &mut report).await?;
             if stage == Stage::Namespaces && changed && !self.leader {
                 self.created(&objects).await;
             }
@@ -140,12 +134,36 @@ impl Round<'_> {
             }
         }
         report.retry |= desired.unknown_kinds;
-        self.step = Step::FINISHED;
         self.recall(&desired, &mut report).await?;
         self.retire(&desired, &mut report).await?;
-        self.workshop.publisher.reached(self.step);
+        self.workshop.publisher.reached(Step::FINISHED);
         report.problems.append(&mut desired.problems);
         Ok(report)
+    }
+
+    /// Makes the objects of a stage what Git declares. True where anything changed.
+    async fn bring_about(
+        &self,
+        stage: usize,
+        objects: &[(ObjectId, Declaration)],
+        report: &mut RoundReport,
+    ) -> Result<bool, RoundError> {
+        let mut changed = false;
+        let mut ready: Option<Ready<'_>> = None;
+        for (index, batch) in objects.chunks(BATCH).enumerate() {
+            let next = self.make_ready(batch, Step::after(stage, index));
+            let (written, next) = tokio::join!(self.write(ready.take(), report), next);
+            let next = next?;
+            changed |= next.changed;
+            ready = Some(next);
+            if written.is_err() {
+                // The next round takes for done what the snapshot holds: what is in it is written first.
+                self.write(ready.take(), report).await?;
+            }
+            written?;
+        }
+        self.write(ready, report).await?;
+        Ok(changed)
     }
 
     fn resolve(&self) -> Desired {

@@ -123,7 +123,6 @@ impl Cycle {
             kinds,
             environment,
             leader,
-            step: Step::default(),
         };
         // Wherever a round ends, the next process goes on.
         let done = stop.run_until_cancelled(round.run()).await.ok_or(CycleError::Stopped)??;

@@ -1,9 +1,10 @@
-//! One batch of declared objects: prepared, published, and (on the leader) written.
+//! One batch of declared objects: made ready, which is prepared and published, and (on the leader) written.
 //!
 //! Most batches take one attempt. A prediction that was not admitted is asked about in a second one, and what had to be
 //! deleted first is made in another.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::{StreamExt, stream};
@@ -12,70 +13,88 @@ use super::prepare::{Failure, Outcome, Prepared};
 use super::{PARALLEL, Round, RoundError, RoundReport};
 use crate::object::ObjectId;
 use crate::reconcile::converge::SERVED_LIMIT;
-use crate::reconcile::desired::Declaration;
+use crate::reconcile::desired::{Declaration, SourceProblem};
 use crate::reconcile::environment::Environment;
+use crate::reconcile::peers::Step;
 use crate::reconcile::publish::Edit;
 use crate::reconcile::queue::{Attempt, Cause, Live, Work};
 use crate::reconcile::world::World;
 
-/// What came of an attempt.
-#[derive(Default)]
-struct Attempted {
-    changed: bool,
-    /// Predictions that were not admitted or not taken.
-    refused: Vec<ObjectId>,
+/// Objects that the webhook serves as Git declares them now, with what is left to write.
+pub(super) struct Ready<'o> {
+    objects: HashMap<&'o ObjectId, &'o Declaration>,
+    step: Step,
+    /// Anything is new in the snapshot.
+    pub changed: bool,
+    /// The world whose states stay where no other can be found.
+    before: Arc<World>,
+    work: Vec<(ObjectId, Live)>,
+    predicted: HashSet<ObjectId>,
     /// Objects, with their uids, that have to go before the declared ones can be made.
     obsolete: Vec<(ObjectId, String)>,
+    /// What cannot be brought about; `true` where that may change soon.
+    problems: Vec<(SourceProblem, bool)>,
+}
+
+impl<'o> Ready<'o> {
+    fn these(&self, ids: Vec<ObjectId>) -> Vec<(ObjectId, Declaration)> {
+        ids.into_iter().filter_map(|id| self.objects.get(&id).map(|d| (id.clone(), (*d).clone()))).collect()
+    }
 }
 
 impl Round<'_> {
-    /// Canonicalises, publishes and applies some objects. True where anything changed.
-    pub(super) async fn batch(
+    /// Canonicalises some objects and publishes them.
+    pub(super) async fn make_ready<'o>(
         &self,
-        objects: &[(ObjectId, Declaration)],
-        report: &mut RoundReport,
-    ) -> Result<bool, RoundError> {
-        let declarations: HashMap<&ObjectId, &Declaration> = objects.iter().map(|(id, d)| (id, d)).collect();
-        let these = |ids: Vec<ObjectId>| -> Vec<(ObjectId, Declaration)> {
-            ids.into_iter().filter_map(|id| declarations.get(&id).map(|d| (id.clone(), (*d).clone()))).collect()
-        };
-        let before = self.workshop.publisher.world();
-        let mut attempted = self.attempt(objects, true, &before, report).await?;
-        if !attempted.refused.is_empty() {
-            // Each was a prediction that its object did not bear out: the server is asked about these, and what cannot
-            // be canonicalised keeps the state that it had before the prediction.
-            let again = these(std::mem::take(&mut attempted.refused));
-            attempted.obsolete.extend(self.attempt(&again, false, &before, report).await?.obsolete);
-        }
-        if !attempted.obsolete.is_empty() {
-            let gone = these(self.remove_obsolete(attempted.obsolete, &declarations, report).await);
-            self.attempt(&gone, false, &self.workshop.publisher.world(), report).await?;
-        }
-        Ok(attempted.changed)
+        objects: &'o [(ObjectId, Declaration)],
+        step: Step,
+    ) -> Result<Ready<'o>, RoundError> {
+        let ready = self.publish(objects, step, true, self.workshop.publisher.world()).await?;
+        self.workshop.publisher.reached(step);
+        Ok(ready)
     }
 
-    /// One attempt at some objects. `before` is the world whose states stay where no other can be found.
-    async fn attempt(
-        &self,
-        objects: &[(ObjectId, Declaration)],
-        may_predict: bool,
-        before: &World,
-        report: &mut RoundReport,
-    ) -> Result<Attempted, RoundError> {
-        let positions: HashMap<&ObjectId, &Declaration> = objects.iter().map(|(id, d)| (id, d)).collect();
-        let mut prepared: Vec<Prepared> = Vec::new();
-        {
-            let mut outcomes = stream::iter(objects)
-                .map(|(id, declaration)| self.prepare(before, id, declaration, may_predict))
-                .buffer_unordered(PARALLEL);
-            while let Some(outcome) = outcomes.next().await {
-                if let Outcome::New(new) = outcome {
-                    prepared.push(*new);
-                }
-            }
+    /// Writes what differs of a batch that is ready. It takes further attempts where a prediction was not taken.
+    pub(super) async fn write(&self, ready: Option<Ready<'_>>, report: &mut RoundReport) -> Result<(), RoundError> {
+        let Some(mut ready) = ready else { return Ok(()) };
+        let refused = self.attempt(&mut ready, report).await;
+        let mut obsolete = std::mem::take(&mut ready.obsolete);
+        if !refused.is_empty() {
+            // Each was a prediction that its object did not bear out: the server is asked about these, and what cannot
+            // be canonicalised keeps the state that it had before the prediction.
+            let again = ready.these(refused);
+            let mut asked = self.publish(&again, ready.step, false, Arc::clone(&ready.before)).await?;
+            self.attempt(&mut asked, report).await;
+            obsolete.append(&mut asked.obsolete);
         }
+        if !obsolete.is_empty() {
+            let gone = ready.these(self.remove_obsolete(obsolete, &ready.objects, ready.step, report).await);
+            let mut anew = self.publish(&gone, ready.step, false, self.workshop.publisher.world()).await?;
+            self.attempt(&mut anew, report).await;
+        }
+        Ok(())
+    }
+
+    async fn publish<'o>(
+        &self,
+        objects: &'o [(ObjectId, Declaration)],
+        step: Step,
+        may_predict: bool,
+        before: Arc<World>,
+    ) -> Result<Ready<'o>, RoundError> {
+        let prepared = self.prepare_all(objects, &before, may_predict).await;
+        let mut ready = Ready {
+            objects: objects.iter().map(|(id, declaration)| (id, declaration)).collect(),
+            step,
+            changed: !prepared.is_empty(),
+            before,
+            work: Vec::new(),
+            predicted: HashSet::new(),
+            obsolete: Vec::new(),
+            problems: Vec::new(),
+        };
         if prepared.is_empty() {
-            return Ok(Attempted::default());
+            return Ok(ready);
         }
         if prepared.iter().any(|new| new.asked) {
             // A mutator that came meanwhile may be in the answers.
@@ -84,47 +103,75 @@ impl Round<'_> {
                 return Err(RoundError::EnvironmentChanged);
             }
         }
-        let mut work = Vec::new();
-        let mut predicted = HashSet::new();
         let mut edit = Edit::default();
-        let mut obsolete = Vec::new();
         for new in prepared {
-            obsolete.extend(new.obsolete.clone().map(|uid| (new.draft.id.clone(), uid)));
+            let id = &new.draft.id;
+            ready.obsolete.extend(new.obsolete.clone().map(|uid| (id.clone(), uid)));
             if let Some(Failure { error, retry }) = &new.problem
-                && let Some(declaration) = positions.get(&new.draft.id)
+                && let Some(declaration) = ready.objects.get(id)
             {
-                report.retry |= *retry;
-                report.problems.push(self.problem(&new.draft.id, declaration, error.reason(), error.to_string()));
+                let problem = self.problem(id, declaration, error.reason(), error.to_string());
+                ready.problems.push((problem, *retry));
             }
             if new.predicted {
-                predicted.insert(new.draft.id.clone());
+                ready.predicted.insert(id.clone());
             }
             if new.changed && new.draft.canonical.is_some() {
-                if before.enforces(new.draft.id.as_ref()) {
-                    work.push((new.draft.id.clone(), new.live));
-                } else {
-                    self.note_difference(before, &new);
+                if !ready.before.enforces(id.as_ref()) {
+                    self.note_difference(&ready.before, &new);
+                } else if self.leader {
+                    ready.work.push((id.clone(), new.live));
                 }
             }
             if let Some(secret) = new.secret {
-                edit.secrets.insert(new.draft.id.clone(), secret);
+                edit.secrets.insert(id.clone(), secret);
             }
             edit.put.push(new.draft);
         }
         let published = self.workshop.publisher.publish(|_, _| Some(edit)).await?;
-        if !self.leader || work.is_empty() {
-            return Ok(Attempted { changed: true, obsolete, ..Attempted::default() });
+        if !ready.work.is_empty() && !self.workshop.publisher.served(&published, SERVED_LIMIT).await {
+            tracing::warn!("the webhook does not serve the new snapshot yet; its denials are retried");
         }
-        let failed = self.apply(&published, work).await;
-        let (refused, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(id, _)| predicted.contains(id));
-        for (id, message) in failed {
-            if let Some(declaration) = positions.get(&id) {
+        Ok(ready)
+    }
+
+    async fn prepare_all(
+        &self,
+        objects: &[(ObjectId, Declaration)],
+        before: &World,
+        may_predict: bool,
+    ) -> Vec<Prepared> {
+        stream::iter(objects)
+            .map(|(id, declaration)| self.prepare(before, id, declaration, may_predict))
+            .buffer_unordered(PARALLEL)
+            .filter_map(async |outcome| match outcome {
+                Outcome::Kept => None,
+                Outcome::New(new) => Some(*new),
+            })
+            .collect()
+            .await
+    }
+
+    /// Writes once, reports what failed, and returns the objects of which the prediction was not taken.
+    async fn attempt(&self, ready: &mut Ready<'_>, report: &mut RoundReport) -> Vec<ObjectId> {
+        for (problem, retry) in ready.problems.drain(..) {
+            report.retry |= retry;
+            report.problems.push(problem);
+        }
+        let work = std::mem::take(&mut ready.work);
+        if work.is_empty() {
+            return Vec::new();
+        }
+        let mut refused = Vec::new();
+        for (id, message) in self.apply(ready.step, work).await {
+            if ready.predicted.contains(&id) {
+                refused.push(id);
+            } else if let Some(declaration) = ready.objects.get(&id) {
                 report.retry = true;
                 report.problems.push(self.problem(&id, declaration, "NotApplied", message));
             }
         }
-        let refused = refused.into_iter().map(|(id, _)| id).collect();
-        Ok(Attempted { changed: true, refused, obsolete })
+        refused
     }
 
     /// Where Git is only compared with the cluster, a difference is all that comes of it.
@@ -139,14 +186,10 @@ impl Round<'_> {
     }
 
     /// Writes objects, and returns those that were not taken.
-    async fn apply(&self, world: &World, work: Vec<(ObjectId, Live)>) -> Vec<(ObjectId, String)> {
-        if !self.workshop.publisher.served(world, SERVED_LIMIT).await {
-            tracing::warn!("the webhook does not serve the new snapshot yet; its denials are retried");
-        }
-        self.workshop.peers.wait(&self.workshop.publisher.reached(self.step)).await;
+    async fn apply(&self, step: Step, work: Vec<(ObjectId, Live)>) -> Vec<(ObjectId, String)> {
+        self.workshop.peers.wait(&self.workshop.publisher.reached(step)).await;
         let since = Instant::now();
         stream::iter(work)
-            .filter(|(id, _)| std::future::ready(world.enforces(id.as_ref())))
             .map(|(id, live)| async {
                 let work = Work { id: id.clone(), live, cause: Cause::Commit, since };
                 (id, self.queue.attempt(work).await)

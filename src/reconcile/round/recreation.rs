@@ -10,6 +10,7 @@ use crate::object::ObjectId;
 use crate::reconcile::apply;
 use crate::reconcile::converge::SERVED_LIMIT;
 use crate::reconcile::desired::Declaration;
+use crate::reconcile::peers::Step;
 use crate::reconcile::rest::{self, Propagation};
 
 /// How long one may take to go. Finalizers may hold it longer; then a later round goes on.
@@ -22,6 +23,7 @@ impl Round<'_> {
         &self,
         objects: Vec<(ObjectId, String)>,
         declarations: &HashMap<&ObjectId, &Declaration>,
+        step: Step,
         report: &mut RoundReport,
     ) -> Vec<ObjectId> {
         let world = self.workshop.publisher.world();
@@ -32,7 +34,7 @@ impl Round<'_> {
             return Vec::new();
         }
         self.workshop.publisher.served(&world, SERVED_LIMIT).await;
-        self.workshop.peers.wait(&self.workshop.publisher.reached(self.step)).await;
+        self.workshop.peers.wait(&self.workshop.publisher.reached(step)).await;
         let removed: Vec<(ObjectId, Result<(), String>)> = stream::iter(ours)
             .map(async |(id, uid)| {
                 let removed = self.remove(&id, &uid).await;

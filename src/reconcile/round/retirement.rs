@@ -10,6 +10,7 @@ use crate::api::Problem;
 use crate::object::ObjectId;
 use crate::reconcile::converge::SERVED_LIMIT;
 use crate::reconcile::desired::{Desired, SourceProblem, Stage};
+use crate::reconcile::peers::Step;
 use crate::reconcile::publish::Edit;
 use crate::reconcile::queue::{Attempt, Cause, Live, Work};
 use crate::reconcile::retention::{may_be_pruned, retained};
@@ -53,7 +54,7 @@ impl Round<'_> {
         let published = self.workshop.publisher.publish(|_, _| Some(edit)).await?;
         if self.leader && !prune.is_empty() {
             self.workshop.publisher.served(&published, SERVED_LIMIT).await;
-            self.workshop.peers.wait(&self.workshop.publisher.reached(self.step)).await;
+            self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
             self.prune(prune, report).await;
         }
         Ok(())
