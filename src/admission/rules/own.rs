@@ -32,8 +32,8 @@ fn judge(context: &Context<'_>) -> Judgement {
         ("ConfigMap", _) => inventory(context),
         ("Secret", operation) => baseline(context, operation),
         (_, Operation::Delete) if context.source.is_some() => {
-            let reason = "is part of gitadel and must not be deleted while it enforces. \
-                To uninstall, delete the ValidatingWebhookConfiguration gitadel first.";
+            let reason = "is part of gitadel and must not be deleted while it enforces. To uninstall, first commit each \
+                Enforcement with action: Observe; docs/operations.md has the rest.";
             deny(Class::Own, denial::other(context, reason))
         }
         _ => Ok(None),

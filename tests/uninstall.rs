@@ -1,0 +1,61 @@
+//! The way out, as docs/operations.md gives it, where gitadel governs everything: its own objects included.
+
+// clippy.toml spares test functions only; their helpers fail in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use serde_json::json;
+use support::eventually;
+use support::governed::{Governed, NAME};
+
+const SHOP: &str = "
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {colour: blue}}
+";
+const CONFIGURATION: &str = "validatingwebhookconfiguration/gitadel";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gitadel_goes_by_a_commit_and_leaves_what_it_governed() {
+    let mut governed = Governed::start(&[("shop.yaml", SHOP)]).await;
+    let denied = |arguments: &[&str]| {
+        let said = governed.kubectl(arguments);
+        assert!(!said.success && said.stderr.contains("denied the request"), "{arguments:?}: {said:?}");
+        said.stderr
+    };
+    denied(&["delete", "enforcements", "--all", "--wait=false"]);
+    let refused = denied(&["delete", "namespace", "gitadel-system", "--wait=false"]);
+    assert!(refused.contains("action: Observe"), "{refused}");
+
+    let mut enforcement = governed.enforcement();
+    enforcement["spec"]["action"] = json!("Observe");
+    governed.commit("let go of the cluster", &[("enforcement.yaml", &enforcement.to_string())]);
+    governed.notify().await;
+    eventually("the commit to be in force", async || {
+        let action = governed.kubectl(&["get", "enforcement", NAME, "-o", "jsonpath={.spec.action}"]);
+        (action.stdout == "Observe").then_some(())
+    })
+    .await;
+    eventually("the API server to let writes through", async || {
+        governed.kubectl(&["delete", "enforcements", "--all"]).success.then_some(())
+    })
+    .await;
+    // What `kubectl delete -f manifests` deletes here: the Pods of this installation are two processes.
+    for object in ["namespace/gitadel-system", "crd/enforcements.gitadel.dev", "clusterrolebinding/gitadel"] {
+        let said = governed.kubectl(&["delete", object, "--timeout=60s"]);
+        assert!(said.success, "{object}: {said:?}");
+    }
+    governed.stop_reconciler();
+    governed.stop_webhook();
+    let said = governed.kubectl(&["delete", CONFIGURATION, "--ignore-not-found"]);
+    assert!(said.success, "{said:?}");
+
+    let kept = governed.kubectl(&["-n", "shop", "get", "configmap", "settings", "-o", "jsonpath={.data.colour}"]);
+    assert_eq!(kept.stdout, "blue");
+    let said =
+        governed.kubectl(&["-n", "shop", "patch", "configmap", "settings", "-p", r#"{"data":{"colour":"red"}}"#]);
+    assert!(said.success, "{said:?}");
+    let created = governed.kubectl(&["-n", "shop", "create", "configmap", "mine"]);
+    assert!(created.success, "{created:?}");
+}
