@@ -59,3 +59,28 @@ async fn gitadel_goes_by_a_commit_and_leaves_what_it_governed() {
     let created = governed.kubectl(&["-n", "shop", "create", "configmap", "mine"]);
     assert!(created.success, "{created:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_may_delete_webhook_configurations_is_never_locked_out() {
+    let mut governed = Governed::start(&[("shop.yaml", SHOP)]).await;
+    // Nobody answers reviews any more; the reconciler goes on restoring the configuration that demands an answer.
+    governed.stop_webhook();
+    let create = |name: &str| governed.kubectl(&["-n", "shop", "create", "configmap", name]);
+    let said = create("mine");
+    assert!(!said.success && said.stderr.contains("failed calling webhook"), "{said:?}");
+
+    eventually("a moment without the configuration", async || {
+        let deleted = governed.kubectl(&["delete", CONFIGURATION, "--ignore-not-found"]);
+        assert!(deleted.success, "{deleted:?}");
+        governed.kubectl(&["delete", "clusterrolebinding/gitadel"]).success.then_some(())
+    })
+    .await;
+    eventually("the configuration to be gone for good", async || {
+        let deleted = governed.kubectl(&["delete", CONFIGURATION, "--ignore-not-found"]);
+        assert!(deleted.success, "{deleted:?}");
+        create("mine").success.then_some(())
+    })
+    .await;
+    let restored = governed.kubectl(&["get", CONFIGURATION, "--ignore-not-found", "-o", "name"]);
+    assert_eq!((restored.success, restored.stdout.as_str()), (true, ""), "{restored:?}");
+}
