@@ -190,12 +190,6 @@ async fn forge(governed: &Governed, line: &str) {
 }
 
 impl Governed {
-    /// Waits until the reconciler's probes answer.
-    async fn listening(&self) {
-        let address = format!("127.0.0.1:{}", self.reconciler_probe);
-        eventually("the reconciler", async || tokio::net::TcpStream::connect(&address).await.ok()).await;
-    }
-
     /// Waits until the running process has brought about the newest commit itself.
     async fn round_is_over(&self) {
         let commit = git(&self.work_tree, &["rev-parse", "HEAD"]);

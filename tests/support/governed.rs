@@ -18,7 +18,7 @@ use gitadel::demo::control_plane::{ControlPlane, Options};
 use kube::{Api, Client, CustomResourceExt};
 use serde_json::{Value, json};
 
-use super::{Said, client, kubectl, kubectl_with_input};
+use super::{Said, client, eventually, kubectl, kubectl_with_input};
 
 pub struct Governed {
     // Dropped in this order: the children hold the directory of the control plane.
@@ -232,8 +232,15 @@ impl Governed {
         git(&self.work_tree, &["rev-parse", "HEAD"])
     }
 
+    /// Waits until the reconciler's probes answer.
+    pub async fn listening(&self) {
+        let address = format!("127.0.0.1:{}", self.reconciler_probe);
+        eventually("the reconciler to listen", async || tokio::net::TcpStream::connect(&address).await.ok()).await;
+    }
+
     /// Tells the reconciler of a push, as a hook of the repository would.
     pub async fn notify(&self) {
+        self.listening().await;
         let url = format!("http://127.0.0.1:{}/notify/{NAME}", self.reconciler_probe);
         let said = Command::new("curl").args(["-sS", "-o", "/dev/null", "-X", "POST", &url]).status().unwrap();
         assert!(said.success());
