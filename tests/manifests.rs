@@ -116,6 +116,7 @@ fn all_values() -> Value {
             "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
             "resources": {"limits": {"memory": "2Gi"}},
         },
+        "notifications": {"secretName": "pushes"},
         "podAnnotations": {"example.com/note": "1"},
         "podLabels": {"team": "platform"},
         "priorityClassName": "system-node-critical",
@@ -152,6 +153,9 @@ fn every_value_of_the_chart_has_a_place() {
             assert!(container["env"].as_array().unwrap().contains(variable), "{container}");
         }
     }
+    let volumes = pod["spec"]["volumes"].as_array().unwrap();
+    assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "pushes"), "{volumes:?}");
+    assert!(text.contains("--notification-secret-file=/etc/gitadel/notifications/secret"), "{text}");
     // The API server is no peer that a policy could name.
     assert_eq!(of("NetworkPolicy")["spec"]["ingress"][0], json!({"ports": [{"port": 9443, "protocol": "TCP"}]}));
     assert_eq!(of("NetworkPolicy")["spec"]["ingress"][1]["from"], values["networkPolicy"]["from"]);
