@@ -4,8 +4,8 @@
 //! answer, and it must never call undeclared what Kubernetes' own components keep: the reconciler removes what is.
 
 use super::generated;
+use super::own::is_own;
 use super::ownership::{self, Controller};
-use crate::api::{GROUP, SYSTEM_NAMESPACE};
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{EntryClass, KindInfo, Snapshot, SnapshotError};
@@ -110,20 +110,6 @@ pub(super) fn classify_unlisted(
         return Ok(ObjectClass::Generated { by });
     }
     Ok(if generated::is_remnant(id, object) { ObjectClass::Remnant } else { ObjectClass::Undeclared })
-}
-
-/// Records in gitadel's namespace, and what gitadel cannot live without.
-pub(super) fn is_own(id: ObjectRef<'_>) -> bool {
-    match (id.group, id.kind) {
-        ("", "ConfigMap") => id.namespace == SYSTEM_NAMESPACE && id.name.starts_with(super::own::INVENTORY_PREFIX),
-        ("", "Secret") => id.namespace == SYSTEM_NAMESPACE && id.name.starts_with(super::own::BASELINE_PREFIX),
-        ("", "Namespace") => id.name == SYSTEM_NAMESPACE,
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-            id.name.strip_suffix(GROUP).is_some_and(|plural| plural.ends_with('.'))
-        }
-        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => id.name == crate::api::MANAGER,
-        _ => false,
-    }
 }
 
 /// Kinds that hold no state anybody declares. A Node is made by its kubelet and kept by controllers; a request for a

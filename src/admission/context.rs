@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::builtin::{self, Identity, Through};
 use super::classify::{self, ObjectClass};
 use super::request::{Operation, Request};
+use super::verdict::Class;
 use crate::api::Action;
 use crate::compare::{Finding, FreeField, Latitude, ListSchema, judge};
 use crate::document::Node;
@@ -44,9 +45,16 @@ impl<'a> Context<'a> {
         Ok(Self { request, snapshot, now, kind, id, entry, source: declaring.or_else(strictest) })
     }
 
-    /// What happens to a finding. gitadel's own objects are kept whether or not a scope holds them.
-    pub fn action(&self) -> Action {
-        self.source.map_or(Action::Enforce, |source| source.action)
+    /// What happens to a finding. gitadel's own objects are kept wherever they are, as soon as anything is enforced.
+    pub fn action(&self, class: Class) -> Action {
+        let strictest = || self.snapshot.meta().sources.iter().map(|source| source.action).max();
+        let action = if class == Class::Own { strictest() } else { self.source.map(|source| source.action) };
+        action.unwrap_or(Action::Enforce)
+    }
+
+    /// Whether the object is declared, or recorded, by an Enforcement that rejects what differs.
+    pub fn is_declared_by_enforcing(&self) -> bool {
+        self.entry.is_some() && self.source.is_some_and(|source| source.action == Action::Enforce)
     }
 
     /// Old and new state of an UPDATE that shows the whole object, also through a subresource such as `status`.

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::classify::is_own;
 use super::context::Context;
 use super::denial;
+use super::own::is_own;
 use super::request::Request;
 use super::rules::{RULES, Ruling};
 use super::verdict::{Class, Outcome, Verdict};
@@ -61,7 +61,7 @@ fn verdict(context: &Context<'_>, rule: &'static str, ruling: Ruling) -> Verdict
         audit.push(("enforcement".to_owned(), source.name.clone()));
         audit.push(("commit".to_owned(), source.commit.clone()));
     }
-    let action = context.action();
+    let action = context.action(class);
     if action == Action::Enforce {
         return Verdict { audit, ..Verdict::deny(rule, class, message) };
     }

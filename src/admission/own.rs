@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::api::{ClusterScope, GROUP, KindSelector, MANAGER, SYSTEM_NAMESPACE, Scope};
 use crate::document::Node;
 use crate::object::ObjectRef;
 
@@ -25,6 +26,35 @@ pub const CANARY_CLOSED: &str = "gitadel.dev/closed";
 pub fn is_canary(id: ObjectRef<'_>) -> bool {
     matches!((id.group, id.kind), ("", "ConfigMap") | ("rbac.authorization.k8s.io", "ClusterRole"))
         && id.name == CANARY_NAME
+}
+
+const DEFINITION: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
+const ENFORCEMENT: (&str, &str) = (GROUP, "Enforcement");
+
+/// Records in gitadel's namespace, and what gitadel cannot live without.
+pub fn is_own(id: ObjectRef<'_>) -> bool {
+    match (id.group, id.kind) {
+        ("", "ConfigMap") => id.namespace == SYSTEM_NAMESPACE && id.name.starts_with(INVENTORY_PREFIX),
+        ("", "Secret") => id.namespace == SYSTEM_NAMESPACE && id.name.starts_with(BASELINE_PREFIX),
+        ("", "Namespace") => id.name == SYSTEM_NAMESPACE,
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => id.name == MANAGER,
+        kind => kind == DEFINITION && id.name.strip_suffix(GROUP).is_some_and(|plural| plural.ends_with('.')),
+    }
+}
+
+pub fn is_enforcement(id: ObjectRef<'_>) -> bool {
+    (id.group, id.kind) == ENFORCEMENT
+}
+
+/// The least scope that holds gitadel's own objects and the Enforcements.
+pub fn own_scope() -> Scope {
+    let listed = |(group, kind): (&str, &str)| KindSelector { group: group.to_owned(), kind: kind.to_owned() };
+    Scope {
+        namespaces: Some(vec![SYSTEM_NAMESPACE.to_owned()]),
+        cluster: ClusterScope::Listed,
+        cluster_kinds: vec![listed(ENFORCEMENT), listed(DEFINITION)],
+        ..Scope::default()
+    }
 }
 
 /// What [`Meta::baseline_shards`](crate::snapshot::Meta::baseline_shards) holds for a shard: the BLAKE3 digest, as

@@ -2,6 +2,7 @@
 
 mod conditions;
 mod enforcement;
+mod scope;
 
 pub use conditions::{ConditionType, Reason, set_condition};
 pub use enforcement::*;

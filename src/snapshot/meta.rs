@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Action, ChildOperations, ClusterScope, KindSelector, Scope, Undeclared};
+use crate::api::{Action, ChildOperations, Scope, Undeclared};
 use crate::compare::{FreeField, ListSchema, PathPattern};
-use crate::object::GroupKind;
+use crate::object::{GroupKind, ObjectRef};
 
 /// The part of a snapshot that is not objects.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -58,22 +58,20 @@ pub struct Source {
     pub baseline_recorded: bool,
 }
 
+impl Meta {
+    /// The sources of which what differs is rejected.
+    pub fn enforcing(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(|source| source.action == Action::Enforce)
+    }
+}
+
 impl Source {
     pub fn governs_namespace(&self, namespace: &str) -> bool {
-        match (&self.scope.namespaces, &self.scope.excluded_namespaces) {
-            (Some(listed), _) => listed.iter().any(|n| n == namespace),
-            (None, excluded) => !excluded.iter().flatten().any(|pattern| matches_name(pattern, namespace)),
-        }
+        self.scope.holds_namespace(namespace)
     }
 
     pub fn governs_cluster_kind(&self, group: &str, kind: &str) -> bool {
-        match self.scope.cluster {
-            ClusterScope::All => true,
-            ClusterScope::None => false,
-            ClusterScope::Listed => {
-                self.scope.cluster_kinds.iter().any(|KindSelector { group: g, kind: k }| g == group && k == kind)
-            }
-        }
+        self.scope.holds_cluster_kind(group, kind)
     }
 
     /// Whether the scope holds an object. A Namespace belongs to the scope that governs what is in it; where its kind
@@ -89,16 +87,19 @@ impl Source {
         self.governs_cluster_kind(group, kind)
     }
 
+    pub fn governs_id(&self, id: ObjectRef<'_>) -> bool {
+        self.governs(id.group, id.kind, id.namespace, id.name)
+    }
+
+    /// Whether nothing may come to be in the scope that is not declared. Before the baseline is recorded, nobody can tell
+    /// what was there from what is new.
+    pub fn is_closed(&self) -> bool {
+        self.baseline_recorded && self.undeclared_objects == Undeclared::Deny
+    }
+
     /// `main@1a2b3c4`
     pub fn short_commit(&self) -> String {
         format!("{}@{}", self.reference, self.commit.get(..7).unwrap_or(&self.commit))
-    }
-}
-
-fn matches_name(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => pattern == name,
     }
 }
 
@@ -150,6 +151,7 @@ impl KindInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ClusterScope;
 
     fn source(scope: Scope) -> Source {
         Source {

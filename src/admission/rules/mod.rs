@@ -7,6 +7,7 @@ mod child;
 mod child_operations;
 mod closed;
 mod declared;
+mod enforcement;
 mod generated;
 mod kept;
 mod machinery;
@@ -46,6 +47,7 @@ pub const RULES: &[Rule] = &[
     rehearsal::RULE,
     canary::RULE,
     own::RULE,
+    enforcement::RULE,
     scope::RULE,
     transient::RULE,
     child_operations::RULE,

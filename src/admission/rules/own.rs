@@ -1,15 +1,15 @@
-//! gitadel's own records: only the content that the snapshot yields is admitted, from anyone, gitadel included.
+//! gitadel's own objects, wherever they are: of its records only the content that the snapshot yields is admitted, from
+//! anyone, gitadel included; its namespace and definitions stay, and are changed by Git alone.
 //!
 //! The inventory decides what pruning deletes, the baseline what is left in peace. Whoever could write them could make
 //! gitadel delete or keep what he likes.
 
 use std::collections::HashMap;
 
-use super::{Judgement, Rule, admit, deny};
-use crate::admission::classify::is_own;
+use super::{Judgement, Rule, admit, deny, is_terminating};
 use crate::admission::context::Context;
 use crate::admission::denial;
-use crate::admission::own::{BASELINE_PREFIX, INVENTORY_KEY, INVENTORY_PREFIX, InventoryLine, baseline_digest};
+use crate::admission::own::{BASELINE_PREFIX, INVENTORY_KEY, INVENTORY_PREFIX, InventoryLine, baseline_digest, is_own};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
 use crate::document::Node;
@@ -20,20 +20,27 @@ pub const RULE: Rule = Rule { name: "own", judge };
 
 fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
-    if !is_own(context.id) || !context.shows_whole_object() {
+    let nothing_governed = context.snapshot.meta().sources.is_empty();
+    let going = request.old.is_some_and(is_terminating);
+    if !is_own(context.id) || !context.shows_whole_object() || nothing_governed || going {
         return Ok(None);
     }
     if let Some((old, new)) = context.states()
-        && context.changes(old, new, &[]).is_empty()
+        && context.foreign_changes(old, new).is_empty()
     {
         return admit(Class::Own);
     }
     match (context.id.kind, request.operation) {
         ("ConfigMap", _) => inventory(context),
         ("Secret", operation) => baseline(context, operation),
-        (_, Operation::Delete) if context.source.is_some() => {
+        (_, Operation::Delete) => {
             let reason = "is part of gitadel and must not be deleted while it enforces. To uninstall, first commit each \
                 Enforcement with action: Observe; docs/operations.md has the rest.";
+            deny(Class::Own, denial::other(context, reason))
+        }
+        (_, Operation::Update) if !context.is_declared_by_enforcing() => {
+            let reason = "is part of gitadel and not declared in Git: it is frozen as it is while gitadel enforces. To \
+                change it, declare it in a source whose scope holds it; docs/operations.md says how else.";
             deny(Class::Own, denial::other(context, reason))
         }
         _ => Ok(None),
@@ -146,8 +153,10 @@ mod tests {
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
     use crate::admission::own::baseline_digest;
-    use crate::admission::testing::{Review, World, deployment, with};
+    use crate::admission::testing::{Review, World, deployment, source, terminating, with};
+    use crate::api::{Action, Scope};
     use crate::document::Document;
+    use crate::snapshot::{Meta, Source};
 
     fn shard(lines: &[&str]) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap",
@@ -233,6 +242,46 @@ mod tests {
         World::new().expect(&[
             ("its namespace", Review::delete(&namespace), Deny, RULE.name),
             ("its CRD", Review::delete(&crd), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn they_are_kept_wherever_they_are_and_whoever_observes_there() {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gitadel-system"}});
+        let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "enforcements.gitadel.dev"}, "spec": {"scope": "Cluster"}});
+        let another = with(&crd, "/metadata/name", json!("widgets.example.com"));
+        let without_action = with(&crd, "/spec/versions", json!([]));
+        let record = json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "gitadel-baseline-all-0", "namespace": "gitadel-system"}});
+        let recorded =
+            |meta: &mut Meta| _ = meta.baseline_shards.insert("gitadel-baseline-all-0".into(), String::new());
+        let shop = Scope { namespaces: Some(vec!["shop".into()]), ..Scope::default() };
+        let cases = [
+            ("its namespace", Review::delete(&namespace), Deny, RULE.name),
+            ("its CRD", Review::delete(&crd), Deny, RULE.name),
+            ("its CRD's schema", Review::update(&crd, &without_action), Deny, RULE.name),
+            ("a forged inventory", Review::create(&shard(&["/ConfigMap/shop/victim 1a2b3c4 x"])), Deny, RULE.name),
+            ("a record", Review::delete(&record), Deny, RULE.name),
+            ("another CRD", Review::delete(&another), Allow, "scope"),
+            ("one that goes", Review::update(&terminating(&crd), &terminating(&without_action)), Allow, "scope"),
+        ];
+        World::new().source(|source| source.scope = shop.clone()).meta(recorded).expect(&cases);
+        // Another Enforcement that only observes holds them in its scope.
+        let observed = World::new().source(|source| source.action = Action::Observe).meta(recorded);
+        let cases: Vec<_> = cases.into_iter().take(5).collect();
+        observed.meta(|meta| meta.sources.push(Source { scope: shop, ..source("shop") })).expect(&cases);
+    }
+
+    #[test]
+    fn its_definition_is_what_git_declares() {
+        let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "enforcements.gitadel.dev"}, "spec": {"scope": "Cluster"}});
+        let newer = with(&crd, "/spec/versions", json!([{"name": "v1alpha1"}]));
+        World::new().declare(&newer).expect(&[
+            ("as declared", Review::update(&crd, &newer), Allow, "declared"),
+            ("otherwise", Review::update(&newer, &crd), Deny, "declared"),
+            ("deleted", Review::delete(&newer), Deny, RULE.name),
         ]);
     }
 }

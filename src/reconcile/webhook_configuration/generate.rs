@@ -5,8 +5,8 @@
 //!
 //! **Each request that is not pre-decided reaches exactly one entry.** Requests are parted twice:
 //! - by what happens when the webhook cannot be reached. What an `Enforce` source governs goes to the entries that fail
-//!   closed; what only `Observe` and `Warn` sources govern, to those that are ignored. Which source it is, and what it
-//!   says, the webhook finds in its snapshot.
+//!   closed, and with it gitadel's own objects; what only `Observe` and `Warn` sources govern, to those that are ignored.
+//!   Which source it is, and what it says, the webhook finds in its snapshot.
 //! - by version. For a kind that Git uses, the API server converts every request to the version that Git uses
 //!   (`matchPolicy: Equivalent`). Everything else comes as it is. A rule with `apiVersions: ["*"]` would match first and
 //!   get no conversion, hence two entries, and a condition that keeps the one's requests out of the other.
@@ -26,7 +26,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::conditions::{exemptions, list};
 use super::{NAME, scope};
-use crate::api::{Action, MANAGER};
+use crate::api::{Action, MANAGER, SYSTEM_NAMESPACE};
 use crate::snapshot::{KindInfo, Source};
 
 /// Path on which the webhook answers.
@@ -83,18 +83,20 @@ pub struct Desired<'a> {
 pub fn generate(desired: &Desired<'_>) -> ValidatingWebhookConfiguration {
     let (enforced, recorded): (Vec<_>, Vec<_>) =
         desired.sources.iter().partition(|source| source.action == Action::Enforce);
-    let enforced_scope = scope::governed_by_any(&enforced, desired.kinds);
+    let enforced_scope = format!("{} || {}", scope::governed_by_any(&enforced, desired.kinds), scope::own_objects());
 
     let mut webhooks = Vec::new();
     if !enforced.is_empty() {
-        webhooks.extend(entries(desired, "enforce", "Fail", &enforced, enforced_scope.clone()));
+        let selector = scope::namespace_selector(&enforced, Some(SYSTEM_NAMESPACE));
+        webhooks.extend(entries(desired, "enforce", "Fail", selector, enforced_scope.clone()));
     }
     if !recorded.is_empty() {
         let mut recorded_scope = scope::governed_by_any(&recorded, desired.kinds);
         if !enforced.is_empty() {
             recorded_scope = format!("({recorded_scope}) && !({enforced_scope})");
         }
-        webhooks.extend(entries(desired, "observe", "Ignore", &recorded, recorded_scope));
+        let selector = scope::namespace_selector(&recorded, None);
+        webhooks.extend(entries(desired, "observe", "Ignore", selector, recorded_scope));
     }
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta {
@@ -112,10 +114,9 @@ fn entries(
     desired: &Desired<'_>,
     name: &str,
     failure_policy: &str,
-    sources: &[&Source],
+    selector: LabelSelector,
     governed: String,
 ) -> Vec<ValidatingWebhook> {
-    let selector = scope::namespace_selector(sources);
     let mut conditions: Vec<_> =
         exemptions(desired.reconciler_users).iter().map(super::conditions::Exemption::match_condition).collect();
     conditions.push(MatchCondition { name: "scope".into(), expression: governed });

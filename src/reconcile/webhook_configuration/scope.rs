@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use super::conditions::{list, quote};
-use crate::api::{ClusterScope, Scope};
+use crate::admission::own::{BASELINE_PREFIX, INVENTORY_PREFIX};
+use crate::api::{ClusterScope, GROUP, SYSTEM_NAMESPACE, Scope};
 use crate::snapshot::{KindInfo, Source};
 
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -26,6 +27,24 @@ pub fn governed_by_any(sources: &[&Source], kinds: &[KindInfo]) -> String {
         0 => "false".into(),
         _ => expressions.into_iter().map(|e| format!("({e})")).collect::<Vec<_>>().join(" || "),
     }
+}
+
+/// CEL that is true for requests that concern gitadel's own objects and the Enforcements: whatever is enforced, these are
+/// kept. A deletion shows the old object alone, and one of a collection no name but there.
+pub fn own_objects() -> String {
+    const NAME: &str = "(request.operation == 'DELETE' ? oldObject : object).?metadata.?name.orValue('')";
+    let named = |resource: &str, prefix: &str| {
+        format!("(request.resource.resource == '{resource}' && {NAME}.startsWith({}))", quote(prefix))
+    };
+    let core = ["request.resource.resource == 'namespaces'".to_owned()].into_iter();
+    let core =
+        core.chain([named("configmaps", INVENTORY_PREFIX), named("secrets", BASELINE_PREFIX)]).collect::<Vec<_>>();
+    format!(
+        "request.resource.group == '{GROUP}' || (request.resource.group == 'apiextensions.k8s.io' && \
+         {NAME}.endsWith('.{GROUP}')) || (request.resource.group == '' && {NAMESPACE} == {} && ({}))",
+        quote(SYSTEM_NAMESPACE),
+        core.join(" || "),
+    )
 }
 
 fn governed(source: &Source, kinds: &[KindInfo]) -> String {
@@ -73,15 +92,17 @@ fn cluster_kinds(source: &Source, kinds: &[KindInfo]) -> String {
     }
 }
 
-/// The namespaces outside of which none of the sources governs anything.
-pub fn namespace_selector(sources: &[&Source]) -> LabelSelector {
+/// The namespaces outside of which none of the sources governs anything. `always` is selected whatever they say.
+pub fn namespace_selector(sources: &[&Source], always: Option<&str>) -> LabelSelector {
     let open: Vec<_> = sources.iter().filter(|source| source.scope.namespaces.is_none()).collect();
     let (operator, values) = if open.is_empty() {
         let listed: BTreeSet<_> = sources
             .iter()
             .flat_map(|source| source.scope.namespaces.iter().flatten())
             .filter(|name| can_be_namespace(name))
-            .cloned()
+            .map(String::as_str)
+            .chain(always)
+            .map(str::to_owned)
             .collect();
         // Every Namespace has the label, so this selects none.
         if listed.is_empty() { ("DoesNotExist", listed) } else { ("In", listed) }
@@ -89,7 +110,8 @@ pub fn namespace_selector(sources: &[&Source]) -> LabelSelector {
         let left_out: BTreeSet<_> = open
             .iter()
             .flat_map(|source| source.scope.excluded_namespaces.iter().flatten())
-            .filter(|name| can_be_namespace(name) && !sources.iter().any(|source| source.governs_namespace(name)))
+            .filter(|name| can_be_namespace(name) && Some(name.as_str()) != always)
+            .filter(|name| !sources.iter().any(|source| source.governs_namespace(name)))
             .cloned()
             .collect();
         if left_out.is_empty() {
@@ -163,6 +185,23 @@ mod tests {
     }
 
     #[test]
+    fn the_selector_never_leaves_out_gitadels_own_namespace() {
+        let values = |source: Source| {
+            let selector = namespace_selector(&[&source], Some("gitadel-system"));
+            selector.match_expressions.map(|all| all[0].values.clone().unwrap_or_default())
+        };
+        assert_eq!(
+            values(source("a", scope(Some(&["shop"]), None, ClusterScope::None))).unwrap(),
+            ["gitadel-system", "shop"]
+        );
+        assert_eq!(
+            values(source("a", scope(None, Some(&["gitadel-system", "legacy"]), ClusterScope::All))).unwrap(),
+            ["legacy"]
+        );
+        assert_eq!(values(source("a", scope(None, Some(&["gitadel-system"]), ClusterScope::All))), None);
+    }
+
+    #[test]
     fn no_source_governs_nothing() {
         assert_eq!(governed_by_any(&[], &[]), "false");
     }
@@ -183,7 +222,7 @@ mod tests {
             (vec![only(&[])], Some(("DoesNotExist", vec![]))),
         ];
         for (sources, expected) in cases {
-            let selector = namespace_selector(&sources.iter().collect::<Vec<_>>());
+            let selector = namespace_selector(&sources.iter().collect::<Vec<_>>(), None);
             let found = selector.match_expressions.map(|all| {
                 assert_eq!(all.len(), 1);
                 (all[0].operator.clone(), all[0].values.clone().unwrap_or_default())
