@@ -17,7 +17,8 @@ fn judge(context: &Context<'_>) -> Judgement {
     if request.subresource != Some("scale") || request.operation != Operation::Update {
         return Ok(None);
     }
-    let replicas = |scale: Option<Node<'_>>| scale?.at(&["spec", "replicas"]).map(Node::to_value);
+    // The API server leaves a zero out.
+    let replicas = |scale: Option<Node<'_>>| Some(scale?.at(&["spec", "replicas"]).map_or(json!(0), Node::to_value));
     let path = replicas_path(context.kind.and_then(|kind| kind.scale_replicas.as_ref()));
     let (old, new) = (nested(&path, replicas(request.old)), nested(&path, replicas(request.object)));
     let canonical = context.entry.and_then(|entry| entry.canonical());
@@ -65,7 +66,7 @@ mod tests {
 
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World, controller, delegation, deployment};
+    use crate::admission::testing::{Review, World, controller, delegation, deployment, with};
 
     fn scale(from: i64, to: i64) -> Review {
         let scale = |replicas: i64| {
@@ -101,6 +102,28 @@ mod tests {
             ("by its other name", scale(2, 8).by("system:kube-controller-manager"), Allow, RULE.name),
             ("by somebody else", scale(2, 8), Deny, RULE.name),
         ]);
+    }
+
+    #[test]
+    fn a_size_of_zero_is_left_out() {
+        let to_zero = || scale(2, 0).set("/object/spec", json!({}));
+        let from_zero = |to: i64| scale(0, to).set("/oldObject/spec", json!({}));
+        let none = with(&deployment(), "/spec/replicas", json!(0));
+        World::new().declare(&none).expect(&[
+            ("to Git's zero", to_zero(), Allow, RULE.name),
+            ("away from it", from_zero(2), Deny, RULE.name),
+            ("unchanged", from_zero(0).set("/object/spec", json!({})), Allow, RULE.name),
+        ]);
+        let world = World::new().declare(&deployment());
+        world.expect(&[("Git's two", from_zero(2), Allow, RULE.name), ("to zero", to_zero(), Deny, RULE.name)]);
+        let message = world.verdict(&to_zero()).message.unwrap_or_default();
+        assert!(message.contains("spec.replicas must be 2, not 0"), "{message}");
+        let autoscaler = controller("horizontal-pod-autoscaler");
+        let between = |least| delegation(&autoscaler, ("apps", "Deployment"), "spec.replicas", Some((least, 10)));
+        let delegated =
+            |least| World::new().declare(&deployment()).source(move |source| source.delegations = vec![between(least)]);
+        delegated(0).expect(&[("a delegate", to_zero().by(&autoscaler), Allow, RULE.name)]);
+        delegated(1).expect(&[("beyond his bounds", to_zero().by(&autoscaler), Deny, RULE.name)]);
     }
 
     #[test]
