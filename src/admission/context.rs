@@ -8,11 +8,11 @@ use super::builtin::{self, Identity, Through};
 use super::classify::{self, ObjectClass};
 use super::request::{Operation, Request};
 use super::verdict::Class;
-use crate::api::Action;
+use crate::api::{Action, ChildOperations, Permission};
 use crate::compare::{Finding, FreeField, Latitude, ListSchema, judge};
 use crate::document::Node;
 use crate::object::ObjectRef;
-use crate::snapshot::{Entry, EntryClass, KindInfo, Snapshot, SnapshotError, Source};
+use crate::snapshot::{DelegatedFields, Entry, EntryClass, KindInfo, Snapshot, SnapshotError, Source};
 
 /// A kind that the snapshot does not know is compared as if all of its lists were atomic: stricter, never looser.
 static UNKNOWN_SCHEMA: ListSchema = ListSchema { nodes: Vec::new() };
@@ -25,8 +25,10 @@ pub struct Context<'a> {
     pub kind: Option<&'a KindInfo>,
     pub id: ObjectRef<'a>,
     pub entry: Option<Entry<'a>>,
-    /// The source that answers for the object: the one that declares it, else the strictest whose scope holds it.
+    /// The source that answers for the object, and is named in messages: the one that declares it, else of those that
+    /// answer together one that lets nothing come to be.
     pub source: Option<&'a Source>,
+    is_declared: bool,
 }
 
 impl<'a> Context<'a> {
@@ -38,11 +40,40 @@ impl<'a> Context<'a> {
         let kind = snapshot.resource(request.group, resource_of_object(request));
         let id = identify(request, kind);
         let entry = snapshot.get(id)?;
-        let sources = &snapshot.meta().sources;
-        let declaring = entry.and_then(|entry| entry.source()).and_then(|index| sources.get(index));
-        let strictest =
-            || sources.iter().filter(|s| s.governs(id.group, id.kind, id.namespace, id.name)).max_by_key(|s| s.action);
-        Ok(Self { request, snapshot, now, kind, id, entry, source: declaring.or_else(strictest) })
+        let meta = snapshot.meta();
+        let declaring = entry.and_then(|entry| entry.source()).and_then(|index| meta.sources.get(index));
+        let source = declaring.or_else(|| meta.answering(id).max_by_key(|source| source.is_closed()));
+        Ok(Self { request, snapshot, now, kind, id, entry, source, is_declared: declaring.is_some() })
+    }
+
+    /// The sources that have to agree: the one that declares the object, else all that answer for it.
+    fn answering(&self) -> impl Iterator<Item = &'a Source> + Clone {
+        let declaring = self.source.filter(|_| self.is_declared);
+        let others = (!self.is_declared).then(|| self.snapshot.meta().answering(self.id));
+        declaring.into_iter().chain(others.into_iter().flatten())
+    }
+
+    /// Whether it is known of the object what was there before anything was enforced.
+    pub fn is_baseline_recorded(&self) -> bool {
+        self.answering().any(|source| source.baseline_recorded)
+    }
+
+    /// A source that forbids an operation on running Pods or nodes.
+    pub fn forbidding(&self, of: fn(&ChildOperations) -> Permission) -> Option<&'a Source> {
+        self.answering().find(|source| of(&source.child_operations) == Permission::Deny)
+    }
+
+    /// What is delegated to this user in the object, by every source that has to agree.
+    pub fn delegations(&self) -> impl Iterator<Item = &'a DelegatedFields> {
+        let ObjectRef { group, kind, namespace, name } = self.id;
+        let user = &self.request.user;
+        let of = move |source: &'a Source| {
+            let delegations = source.delegations.iter();
+            delegations.filter(move |d| Identity::is_named(&d.user, user) && d.covers(group, kind, namespace, name))
+        };
+        let agreed = self.answering();
+        let first = self.source.into_iter().flat_map(of);
+        first.filter(move |d| agreed.clone().all(|source| of(source).any(|other| other.fields == d.fields)))
     }
 
     /// What happens to a finding. gitadel's own objects are kept wherever they are, as soon as anything is enforced.
@@ -100,18 +131,14 @@ impl<'a> Context<'a> {
 
     /// Fields of `object` that this user may set on this way: the built-in ones and those of the Enforcement.
     pub fn delegated(&self, object: Node<'_>) -> Cow<'a, [FreeField]> {
-        let ObjectRef { group, kind, namespace, name } = self.id;
+        let ObjectRef { group, kind, .. } = self.id;
         let user = &self.request.user;
         let through_status = self.request.subresource == Some("status");
         let builtin = builtin::delegated(group, kind)
             .iter()
             .filter(|row| row.by.is(user) && (row.through == Through::Any || through_status) && row.holds_for(object));
-        let declared = self
-            .source
-            .into_iter()
-            .flat_map(|source| &source.delegations)
-            .filter(|d| Identity::is_named(&d.user, user) && d.covers(group, kind, namespace, name));
-        let mut fields = builtin.map(|row| row.fields.as_slice()).chain(declared.map(|d| d.fields.as_slice()));
+        let declared = self.delegations().map(|delegation| delegation.fields.as_slice());
+        let mut fields = builtin.map(|row| row.fields.as_slice()).chain(declared);
         match (fields.next(), fields.next()) {
             (None, _) => Cow::Borrowed(&[]),
             (Some(only), None) => Cow::Borrowed(only),

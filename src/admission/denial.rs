@@ -148,11 +148,11 @@ pub fn kept_by_controller(context: &Context<'_>, keeper: &Keeper<'_>, findings: 
 }
 
 /// An operation that the Enforcement forbids on Pods and Nodes.
-pub fn operation(context: &Context<'_>, operation: &str, setting: &str) -> String {
-    let name = context.source.map_or("", |source| source.name.as_str());
+pub fn operation(context: &Context<'_>, source: &Source, operation: &str, setting: &str) -> String {
     format!(
-        "{operation} of {} is not allowed: Enforcement \"{name}\" sets {setting} to Deny. Allow it there.",
-        subject(context)
+        "{operation} of {} is not allowed: Enforcement \"{}\" sets {setting} to Deny. Allow it there.",
+        subject(context),
+        source.name
     )
 }
 

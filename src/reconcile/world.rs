@@ -14,7 +14,7 @@ use crate::admission::builtin;
 use crate::api::{Action, Undeclared};
 use crate::compare::{FreeField, Latitude, MaskKey, PathPattern};
 use crate::object::{ObjectId, ObjectRef};
-use crate::snapshot::{Entry, KindInfo, Snapshot, SnapshotError};
+use crate::snapshot::{Entry, KindInfo, Snapshot, SnapshotError, Source};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -79,11 +79,7 @@ impl World {
 
     /// Whether an undeclared object in this place is drift.
     pub fn removes(&self, id: ObjectRef<'_>) -> bool {
-        let sources = &self.snapshot.meta().sources;
-        let mut governing =
-            sources.iter().filter(|source| source.governs(id.group, id.kind, id.namespace, id.name)).peekable();
-        governing.peek().is_some()
-            && governing.all(|source| source.baseline_recorded && source.undeclared_objects == Undeclared::Deny)
+        self.snapshot.meta().answering(id).any(Source::is_closed)
     }
 
     /// Whether drift of this object is put right, or only reported.

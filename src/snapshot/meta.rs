@@ -63,6 +63,14 @@ impl Meta {
     pub fn enforcing(&self) -> impl Iterator<Item = &Source> {
         self.sources.iter().filter(|source| source.action == Action::Enforce)
     }
+
+    /// The sources that answer for an object that none of them declares: of those whose scope holds it, the strictest. Each
+    /// of them must agree with what becomes of it.
+    pub fn answering<'a>(&'a self, id: ObjectRef<'a>) -> impl Iterator<Item = &'a Source> + Clone {
+        let governing = self.sources.iter().filter(move |source| source.governs_id(id));
+        let strictest = governing.clone().map(|source| source.action).max();
+        governing.filter(move |source| Some(source.action) == strictest)
+    }
 }
 
 impl Source {

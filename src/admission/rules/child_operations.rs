@@ -1,6 +1,6 @@
 //! Operations on running Pods and on nodes that leave the declared state as it is, and that an Enforcement may forbid.
 
-use super::{Judgement, Rule, admit, deny, is_allowed};
+use super::{Judgement, Rule, admit, deny};
 use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::request::Operation;
@@ -42,10 +42,10 @@ fn permitted(
     setting: &str,
     of: fn(&ChildOperations) -> Permission,
 ) -> Judgement {
-    if is_allowed(context.source.map(|source| of(&source.child_operations))) {
-        return admit(Class::Virtual);
+    match context.forbidding(of) {
+        None => admit(Class::Virtual),
+        Some(source) => deny(Class::Virtual, denial::operation(context, source, operation, setting)),
     }
-    deny(Class::Virtual, denial::operation(context, operation, setting))
 }
 
 /// Nothing but this shows that a Pod is evicted: no deletion is asked for afterwards.
@@ -72,8 +72,8 @@ fn change(
     if context.entry.is_some() {
         return Ok(None);
     }
-    if !is_allowed(context.source.map(|source| of(&source.child_operations))) {
-        return deny(Class::Child, denial::operation(context, operation, setting));
+    if let Some(source) = context.forbidding(of) {
+        return deny(Class::Child, denial::operation(context, source, operation, setting));
     }
     let free: Vec<_> = fields.iter().map(|path| FreeField { pattern: pattern(path), bounds: None }).collect();
     if context.changes(old, new, &free).is_empty() { admit(Class::Child) } else { Ok(None) }

@@ -5,15 +5,13 @@ use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::api::Undeclared;
 
 pub const RULE: Rule = Rule { name: "undeclared", judge };
 
 fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
-    // Before the baseline is recorded, nobody can tell what was there from what is new.
-    let open = context.source.is_some_and(|s| s.undeclared_objects == Undeclared::Allow || !s.baseline_recorded);
-    if open {
+    // One that is closed answers before those that are not.
+    if context.source.is_some_and(|source| !source.is_closed()) {
         return admit(Class::Undeclared);
     }
     match request.operation {

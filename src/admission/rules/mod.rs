@@ -21,7 +21,6 @@ mod transient;
 use super::context::Context;
 use super::request::Request;
 use super::verdict::Class;
-use crate::api::Permission;
 use crate::compare::{Fault, Finding, Segment};
 use crate::document::Node;
 use crate::snapshot::SnapshotError;
@@ -66,10 +65,6 @@ fn admit(class: Class) -> Judgement {
 
 fn deny(class: Class, message: impl Into<String>) -> Judgement {
     Ok(Some(Ruling::Deny(class, message.into())))
-}
-
-fn is_allowed(permission: Option<Permission>) -> bool {
-    permission.is_none_or(|permission| permission == Permission::Allow)
 }
 
 /// Whether the object is being deleted.

@@ -15,8 +15,8 @@ mod tests {
     use serde_json::json;
 
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World, config_map, source, with};
-    use crate::api::{Action, Scope};
+    use crate::admission::testing::{Review, World, config_map, delegation, source, with};
+    use crate::api::{Action, Permission, Scope, Undeclared};
     use crate::snapshot::Source;
 
     #[test]
@@ -50,5 +50,49 @@ mod tests {
         let verdict = world.verdict(&Review::create(&config_map("x")));
         assert_eq!(verdict.outcome, Deny);
         assert!(verdict.audit.contains(&("enforcement".into(), "strict".into())), "{:?}", verdict.audit);
+    }
+
+    #[test]
+    fn of_equally_strict_ones_each_must_agree() {
+        let edits: [fn(&mut Source); 2] =
+            [|source| source.undeclared_objects = Undeclared::Allow, |source| source.baseline_recorded = false];
+        for edit in edits {
+            for position in [0, 1] {
+                let world = World::new().meta(|meta| {
+                    let mut open = source("open");
+                    edit(&mut open);
+                    meta.sources.insert(position, open);
+                });
+                world.expect(&[("created", Review::create(&config_map("x")), Deny, "undeclared")]);
+                let verdict = world.verdict(&Review::create(&config_map("x")));
+                assert!(verdict.audit.contains(&("enforcement".into(), "all".into())), "{:?}", verdict.audit);
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_permits_or_delegates_another_may_still_forbid() {
+        let scaled = |count: u64| with(&config_map("x"), "/data/a", json!(count.to_string()));
+        let exec = || Review::connect("pods", "exec", "shop", "web-x");
+        let change = || Review::update(&scaled(1), &scaled(2)).by("operator");
+        let delegated = || vec![delegation("operator", ("", "ConfigMap"), "data", None)];
+        let both = |edit: fn(&mut Source)| {
+            World::new().source(|source| source.delegations = delegated()).meta(|meta| {
+                let mut other = Source { delegations: delegated(), ..source("other") };
+                edit(&mut other);
+                meta.sources.push(other);
+            })
+        };
+        both(|_| {}).expect(&[
+            ("exec", exec(), Allow, "child-operations"),
+            ("delegated by both", change(), Allow, "undeclared"),
+        ]);
+        both(|other| other.delegations.clear()).expect(&[("delegated by one", change(), Deny, "undeclared")]);
+        both(|other| other.child_operations.exec = Permission::Deny).expect(&[(
+            "exec",
+            exec(),
+            Deny,
+            "child-operations",
+        )]);
     }
 }
