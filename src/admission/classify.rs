@@ -24,7 +24,7 @@ pub enum ObjectClass {
     Generated {
         by: ObjectId,
     },
-    /// The API server makes it for itself: bootstrap RBAC, built-in API services, the system's namespaces.
+    /// The API server makes it for itself: built-in API services, flow control, the system's namespaces.
     Bootstrap,
     /// Nodes, Leases, Events and the like: no state that anybody declares.
     Machinery,
@@ -102,6 +102,7 @@ pub(super) fn classify_unlisted(
         return Ok(ObjectClass::Bootstrap);
     }
     if let Some(controller) = Controller::of(object)
+        && ownership::is_plausible(snapshot, id, object, controller)
         && let Some(owner) = ownership::root(snapshot, id.namespace, controller)?
     {
         return Ok(ObjectClass::Child { owner });
@@ -158,12 +159,26 @@ mod tests {
             &object("v1", "PersistentVolumeClaim", "shop", "web-5d4f8c-x7k2p-scratch"),
             ("v1", "Pod", "web-5d4f8c-x7k2p"),
         );
-        let mirror = owned(&object("v1", "Pod", "shop", "static-n1"), ("v1", "Node", "n1"));
+        let of_node = owned(&object("v1", "Pod", "shop", "static-n1"), ("v1", "Node", "n1"));
+        let on_node = |pod: &Value, node: &str| with(pod, "/spec/nodeName", json!(node));
+        let annotated = with(&of_node, "/metadata/annotations", json!({"kubernetes.io/config.mirror": "digest"}));
+        let mirror = on_node(&annotated, "n1");
+        let binding = object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "", "evil");
+        let role =
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "view"}});
+        let world = world.declare(&role);
         for (child, expected) in [
             (replica_set(), ObjectClass::Child { owner: owner.clone() }),
             (pod(), ObjectClass::Child { owner: owner.clone() }),
             (claim, ObjectClass::Child { owner }),
             (mirror, ObjectClass::Child { owner: ObjectId::new("", "Node", "", "n1") }),
+            (on_node(&annotated, "n2"), ObjectClass::Undeclared),
+            (on_node(&of_node, "n1"), ObjectClass::Undeclared),
+            // A reference to a declared object makes nobody its child.
+            (owned(&binding, ("rbac.authorization.k8s.io/v1", "ClusterRole", "view")), ObjectClass::Undeclared),
+            (owned(&pod(), ("apps/v1", "Deployment", "web")), ObjectClass::Undeclared),
+            (owned(&config_map("x"), ("apps/v1", "Deployment", "web")), ObjectClass::Undeclared),
+            (owned(&replica_set(), ("example.com/v1", "Deployment", "web")), ObjectClass::Undeclared),
             (without(&pod(), "/metadata/ownerReferences"), ObjectClass::Undeclared),
             (owned(&pod(), ("apps/v1", "ReplicaSet", "other-5d4f8c")), ObjectClass::Undeclared),
             (with(&pod(), "/metadata/ownerReferences/0/controller", json!(false)), ObjectClass::Undeclared),
@@ -179,8 +194,6 @@ mod tests {
         let role = with(&object(rbac, "ClusterRole", "", "system:discovery"), "/metadata/labels", bootstrap.clone());
         let binding = with(&object(rbac, "ClusterRoleBinding", "", "cluster-admin"), "/metadata/labels", bootstrap);
         let masters = with(&binding, "/subjects", json!([{"kind": "Group", "name": "system:masters"}]));
-        let person = with(&binding, "/subjects", json!([{"kind": "User", "name": "eve"}]));
-        let renamed = with(&role, "/metadata/name", json!("evil"));
         let volume = object("v1", "PersistentVolume", "", "pvc-1");
         let provisioned = with(&volume, "/metadata/annotations", json!({"pv.kubernetes.io/provisioned-by": "csi"}));
         let claim = object("v1", "PersistentVolumeClaim", "shop", "data-gone-0");
@@ -189,11 +202,9 @@ mod tests {
         for (object, expected) in [
             (object("v1", "Namespace", "", "default"), ObjectClass::Bootstrap),
             (object("v1", "Service", "default", "kubernetes"), ObjectClass::Bootstrap),
-            (role, ObjectClass::Bootstrap),
-            (masters, ObjectClass::Bootstrap),
-            // A label gives nobody authority.
-            (person, ObjectClass::Undeclared),
-            (renamed, ObjectClass::Undeclared),
+            // A label gives nobody authority: what the API server made itself is in the baseline.
+            (role, ObjectClass::Undeclared),
+            (masters, ObjectClass::Undeclared),
             (object("v1", "Node", "", "n1"), ObjectClass::Machinery),
             (object("coordination.k8s.io/v1", "Lease", "shop", "x"), ObjectClass::Machinery),
             (

@@ -1,14 +1,12 @@
 //! Objects that follow from others, or from the cluster itself, without naming them as their controller.
 //!
-//! By kind, name and content only. Where an object could carry authority its content is looked at as well: a label
-//! alone makes nobody's ClusterRoleBinding a part of the API server's bootstrap policy.
+//! By kind, name and content only.
 
 use super::builtin::CONTROLLERS;
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{Snapshot, SnapshotError};
 
-const BOOTSTRAPPING: &str = "kubernetes.io/bootstrapping";
 const AUTOMANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
 const FLOW_AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
@@ -52,7 +50,8 @@ pub(super) fn generated_by(
     }
 }
 
-/// Whether the API server makes this object for itself when it starts.
+/// Whether the API server makes this object for itself when it starts. Roles and their bindings are not told by their
+/// looks, since they carry authority: those of the API server are in the baseline, and others came from somebody else.
 pub(super) fn is_bootstrap(id: ObjectRef<'_>, object: Node<'_>) -> bool {
     match (id.group, id.kind) {
         ("", "Namespace") => matches!(id.name, "default" | "kube-system" | "kube-public" | "kube-node-lease"),
@@ -71,11 +70,6 @@ pub(super) fn is_bootstrap(id: ObjectRef<'_>, object: Node<'_>) -> bool {
             annotation(object, FLOW_AUTOUPDATE).is_some()
         }
         ("apiregistration.k8s.io", "APIService") => label(object, AUTOMANAGED) == Some("onstart") && is_local(object),
-        ("rbac.authorization.k8s.io", "ClusterRole" | "Role" | "ClusterRoleBinding" | "RoleBinding") => {
-            label(object, BOOTSTRAPPING) == Some("rbac-defaults")
-                && is_bootstrap_policy(id.name)
-                && binds_the_system_only(object)
-        }
         _ => false,
     }
 }
@@ -96,23 +90,6 @@ fn is_api_server(id: ObjectRef<'_>) -> bool {
 
 fn is_local(api_service: Node<'_>) -> bool {
     api_service.at(&["spec", "service"]).is_none_or(Node::is_null)
-}
-
-fn is_bootstrap_policy(name: &str) -> bool {
-    name.starts_with("system:")
-        || matches!(name, "cluster-admin" | "admin" | "edit" | "view" | "extension-apiserver-authentication-reader")
-}
-
-/// Bootstrap policy gives its roles to the system's own users, groups and service accounts, never to a person.
-fn binds_the_system_only(object: Node<'_>) -> bool {
-    let Some(subjects) = object.get("subjects").and_then(Node::list) else { return true };
-    subjects.iter().all(|subject| {
-        let text = |key| subject.get(key).and_then(Node::as_str).unwrap_or_default();
-        match text("kind") {
-            "ServiceAccount" => text("namespace") == "kube-system",
-            _ => text("name").starts_with("system:"),
-        }
-    })
 }
 
 /// `<template>-<set>-<ordinal>`, where both template and set may hold dashes.

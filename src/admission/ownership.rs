@@ -4,9 +4,13 @@
 //! another replica judged its ReplicaSet. But their names say where they come from: `web-5d4f8c7b9` is a ReplicaSet of
 //! `web`, `backup-29384720` a Job of `backup`.
 
+use super::builtin;
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{Snapshot, SnapshotError};
+
+/// Set by the kubelet; the API server refuses to change it.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The owner that an object names as its controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,26 @@ impl<'a> Controller<'a> {
             uid: text("uid").unwrap_or_default(),
         })
     }
+}
+
+/// Whether the object may have this controller: Kubernetes' own components make such objects for such owners, or an
+/// Enforcement leaves objects of its kind to an operator.
+pub fn is_plausible(snapshot: &Snapshot, id: ObjectRef<'_>, object: Node<'_>, controller: Controller<'_>) -> bool {
+    let Controller { group, kind, .. } = controller;
+    if (group, kind) == ("", "Node") && !is_mirror(object, controller.name) {
+        return false;
+    }
+    let delegated = || {
+        let mut delegations = snapshot.meta().answering(id).flat_map(|source| &source.delegations);
+        delegations.any(|delegation| delegation.covers(id.group, id.kind, id.namespace, id.name))
+    };
+    builtin::may_own((group, kind), (id.group, id.kind)) || delegated()
+}
+
+/// Whether a Pod shows what already runs on a node: nothing is started because of it.
+fn is_mirror(pod: Node<'_>, node: &str) -> bool {
+    pod.at(&["metadata", "annotations", MIRROR]).is_some()
+        && pod.at(&["spec", "nodeName"]).and_then(Node::as_str) == Some(node)
 }
 
 /// The governed object (or the node) at the end of a chain of controllers.

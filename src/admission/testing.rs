@@ -34,6 +34,7 @@ const KINDS: &[(&str, &str, &str, bool, &[&str])] = &[
     ("apps", "StatefulSet", "statefulsets", true, &["status", "scale"]),
     ("batch", "CronJob", "cronjobs", true, &["status"]),
     ("batch", "Job", "jobs", true, &["status"]),
+    ("certificates.k8s.io", "PodCertificateRequest", "podcertificaterequests", true, &["status"]),
     ("coordination.k8s.io", "Lease", "leases", true, &[]),
     ("discovery.k8s.io", "EndpointSlice", "endpointslices", true, &[]),
     ("example.com", "Database", "databases", true, &["status"]),
@@ -41,6 +42,7 @@ const KINDS: &[(&str, &str, &str, bool, &[&str])] = &[
     ("networking.k8s.io", "IPAddress", "ipaddresses", false, &[]),
     ("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", false, &[]),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", false, &[]),
+    ("resource.k8s.io", "ResourceSlice", "resourceslices", false, &[]),
     ("storage.k8s.io", "CSINode", "csinodes", false, &[]),
 ];
 

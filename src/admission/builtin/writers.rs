@@ -94,15 +94,9 @@ const ROWS: &[Row] = &[
         ],
     ),
     owns(Controller("statefulset-controller"), "apps", "controllerrevisions", "StatefulSet"),
-    Row {
-        by: Controller("statefulset-controller"),
-        group: "",
-        resource: "persistentvolumeclaims",
-        controller: "",
-        creates: true,
-        changes: Changes::Fields(OWNERS),
-        deletes: false,
-    },
+    creates(Controller("statefulset-controller"), "", "persistentvolumeclaims", ""),
+    // Whether a claim outlives its Pod or its set is said by its owners.
+    changes(Controller("statefulset-controller"), "", "persistentvolumeclaims", OWNERS),
     keeps(Controller("daemon-set-controller"), "", "pods", "DaemonSet", OWNERS),
     owns(Controller("daemon-set-controller"), "apps", "controllerrevisions", "DaemonSet"),
     keeps(
@@ -130,6 +124,7 @@ const ROWS: &[Row] = &[
     deletes(Node, "resource.k8s.io", "resourceslices"),
     creates(Node, "certificates.k8s.io", "certificatesigningrequests", ""),
     creates(Bootstrapper, "certificates.k8s.io", "certificatesigningrequests", ""),
+    creates(Node, "certificates.k8s.io", "podcertificaterequests", ""),
     creates(Controller("service-account-controller"), "", "serviceaccounts", ""),
     creates(ControllerManager, "", "serviceaccounts", ""),
     creates(Controller("root-ca-cert-publisher"), "", "configmaps", ""),
@@ -192,6 +187,18 @@ mod tests {
             for field in fields {
                 assert!(field.parse::<crate::compare::PathPattern>().is_ok(), "{field}");
             }
+        }
+    }
+
+    #[test]
+    fn every_controller_that_is_named_has_children_of_that_kind() {
+        for row in ROWS.iter().filter(|row| !row.controller.is_empty()) {
+            assert!(
+                super::super::children::has_owner(row.group, row.controller),
+                "{} {}",
+                row.resource,
+                row.controller
+            );
         }
     }
 

@@ -4,15 +4,13 @@
 //! Enforcement allows it: its controller makes it anew.
 
 use super::{Judgement, Rule, admit, deny, kept};
-use crate::admission::builtin::Identity;
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
 use crate::admission::denial::{self, Keeper};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::api::Permission;
 use crate::document::Node;
-use crate::object::{ObjectId, ObjectRef};
+use crate::object::ObjectId;
 
 pub const RULE: Rule = Rule { name: "child", judge };
 
@@ -35,13 +33,15 @@ fn judge(context: &Context<'_>) -> Judgement {
 
 fn by_owner(context: &Context<'_>, owner: &ObjectId) -> Judgement {
     let request = context.request;
-    let delegate = is_delegate(context);
+    let delegate = kept::is_delegate(context);
     let admitted = match request.operation {
-        Operation::Create => delegate || kept::writers(context).any(|writer| writer.creates),
-        Operation::Delete => delegate || deletes_pod(context) || kept::writers(context).any(|writer| writer.deletes),
+        Operation::Create => delegate || kept::writers_of_child(context).any(|writer| writer.creates),
+        Operation::Delete => {
+            delegate || deletes_pod(context) || kept::writers_of_child(context).any(|writer| writer.deletes)
+        }
         Operation::Update => {
             let Some((old, new)) = context.states() else { return Ok(None) };
-            let findings = kept::foreign_changes(context, old, new);
+            let findings = kept::foreign_changes(context, old, new, kept::writers_of_child(context));
             if !findings.is_empty() {
                 return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &findings));
             }
@@ -56,18 +56,8 @@ fn by_owner(context: &Context<'_>, owner: &ObjectId) -> Judgement {
     }
 }
 
-/// An operator that an Enforcement names for this kind makes and removes its children.
-fn is_delegate(context: &Context<'_>) -> bool {
-    let ObjectRef { group, kind, namespace, name } = context.id;
-    let delegations = context.source.into_iter().flat_map(|source| &source.delegations);
-    delegations
-        .filter(|d| Identity::is_named(&d.user, &context.request.user))
-        .any(|d| d.covers(group, kind, namespace, name))
-}
-
 fn deletes_pod(context: &Context<'_>) -> bool {
-    (context.id.group, context.id.kind) == ("", "Pod")
-        && context.source.is_none_or(|source| source.child_operations.delete == Permission::Allow)
+    (context.id.group, context.id.kind) == ("", "Pod") && context.forbidding(|operations| operations.delete).is_none()
 }
 
 #[cfg(test)]
@@ -77,7 +67,7 @@ mod tests {
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
     use crate::admission::testing::{
-        Review, World, controller, delegation, deployment, owned, pod, replica_set, with, without,
+        Review, World, config_map, controller, delegation, deployment, owned, pod, replica_set, with, without,
     };
     use crate::api::Permission;
 
@@ -111,6 +101,33 @@ mod tests {
             ("its own", by(Review::update(&tracked, &done)), Allow, RULE.name),
             ("another's", by(Review::update(&held, &done)), Deny, RULE.name),
             ("by a person", Review::update(&tracked, &done), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn who_makes_objects_without_a_controller_makes_no_children() {
+        let settings = owned(&config_map("settings"), ("example.com/v1", "Database", "orders"));
+        let database = json!({"apiVersion": "example.com/v1", "kind": "Database", "metadata": {"name": "orders", "namespace": "shop"}});
+        let delegated = delegation("operator", ("", "ConfigMap"), "data", None);
+        let world = World::new().declare(&database).source(|source| source.delegations = vec![delegated]);
+        let changed = with(&settings, "/data/a", json!("2"));
+        let publisher = controller("root-ca-cert-publisher");
+        world.expect(&[
+            ("by the operator", Review::create(&settings).by("operator"), Allow, RULE.name),
+            ("by a publisher of certificates", Review::create(&settings).by(&publisher), Deny, RULE.name),
+            ("by the API server", Review::update(&settings, &changed).by("system:apiserver"), Deny, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn a_node_has_mirrors_and_no_other_pods() {
+        let pod = owned(&without(&pod(), "/metadata/ownerReferences"), ("v1", "Node", "n1"));
+        let pod = with(&pod, "/spec/nodeName", json!("n1"));
+        let mirror = with(&pod, "/metadata/annotations", json!({"kubernetes.io/config.mirror": "digest"}));
+        World::new().expect(&[
+            ("a mirror", Review::create(&mirror).by_node("n1"), Allow, RULE.name),
+            ("a mirror by a person", Review::create(&mirror), Deny, RULE.name),
+            ("a Pod that would be started", Review::create(&pod).by_node("n1"), Deny, "undeclared"),
         ]);
     }
 
@@ -195,7 +212,7 @@ mod tests {
         let set = owned(&set, ("example.com/v1", "Database", "orders"));
         let grown = with(&set, "/spec/replicas", json!(3));
         let world = World::new().declare(&database);
-        world.expect(&[("undelegated", Review::create(&set).by("operator"), Deny, RULE.name)]);
+        world.expect(&[("undelegated", Review::create(&set).by("operator"), Deny, "undeclared")]);
         let world = world.source(|source| {
             source.delegations = vec![delegation("operator", ("apps", "StatefulSet"), "spec.replicas", None)];
         });

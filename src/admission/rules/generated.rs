@@ -1,6 +1,7 @@
 //! Objects that follow from a governed one, or from the cluster itself, without naming it as their controller.
 //!
-//! Who keeps them is in the built-in table. An empty `default` ServiceAccount holds nothing, so anybody may make it.
+//! Who keeps them is in the built-in table, or delegated: a volume's provisioner and a device's driver are no part of
+//! Kubernetes. An empty `default` ServiceAccount holds nothing, so anybody may make it.
 
 use super::{Judgement, Rule, admit, deny, kept};
 use crate::admission::classify::ObjectClass;
@@ -19,17 +20,20 @@ fn judge(context: &Context<'_>) -> Judgement {
     let (keeper, class) = match &found {
         ObjectClass::Generated { by } => (Keeper::Origin(by), Class::Generated),
         // Before the baseline is recorded it is not known what was there from the start.
-        ObjectClass::Bootstrap if context.source.is_some_and(|source| source.baseline_recorded) => {
+        ObjectClass::Bootstrap if context.is_baseline_recorded() => {
             (Keeper::Component("the API server"), Class::Generated)
         }
         ObjectClass::Machinery => (Keeper::Component("the cluster itself"), Class::Machinery),
         _ => return Ok(None),
     };
-    let findings = context.states().map(|(old, new)| kept::foreign_changes(context, old, new));
+    let findings = context.states().map(|(old, new)| kept::foreign_changes(context, old, new, kept::writers(context)));
+    let delegate = kept::is_delegate(context) && is_well_formed(context, shown);
     let admitted = match request.operation {
-        Operation::Create => is_empty_account(context, shown) || creates(context, shown),
+        Operation::Create => delegate || is_empty_account(context, shown) || creates(context, shown),
         Operation::Update => findings.as_ref().is_some_and(Vec::is_empty),
-        Operation::Delete => class == Class::Machinery || kept::writers(context).any(|writer| writer.deletes),
+        Operation::Delete => {
+            delegate || class == Class::Machinery || kept::writers(context).any(|writer| writer.deletes)
+        }
         Operation::Connect => false,
     };
     if admitted {
@@ -67,7 +71,7 @@ mod tests {
 
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World, config_map, controller, with};
+    use crate::admission::testing::{Review, World, config_map, controller, delegation, with};
 
     fn service() -> Value {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {}})
@@ -127,6 +131,41 @@ mod tests {
     }
 
     #[test]
+    fn volumes_and_devices_are_a_delegates() {
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "shop"}});
+        let volume = |claim: &str| {
+            json!({"apiVersion": "v1", "kind": "PersistentVolume",
+                "metadata": {"name": "pvc-1", "annotations": {"pv.kubernetes.io/provisioned-by": "csi.example.com"}},
+                "spec": {"claimRef": {"namespace": "shop", "name": claim}}})
+        };
+        let slice =
+            json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": "n1-gpu"}});
+        let request = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "PodCertificateRequest",
+            "metadata": {"name": "x", "namespace": "shop"}});
+        let by = |review: Review, user: &str| review.by(user);
+        let world = || World::new().declare(&claim);
+        world().expect(&[
+            ("a provisioner", by(Review::create(&volume("data")), "provisioner"), Deny, RULE.name),
+            ("a driver", by(Review::create(&slice), "driver"), Deny, RULE.name),
+            ("a kubelet's request", Review::create(&request).by_node("n1"), Allow, RULE.name),
+            ("somebody's request", Review::create(&request), Deny, RULE.name),
+        ]);
+        let delegations = || {
+            vec![
+                delegation("provisioner", ("", "PersistentVolume"), "spec", None),
+                delegation("driver", ("resource.k8s.io", "ResourceSlice"), "spec", None),
+            ]
+        };
+        world().source(|source| source.delegations = delegations()).expect(&[
+            ("a provisioner", by(Review::create(&volume("data")), "provisioner"), Allow, RULE.name),
+            ("of a claim that nobody declares", by(Review::create(&volume("x")), "provisioner"), Deny, "undeclared"),
+            ("its removal", by(Review::delete(&volume("data")), "provisioner"), Allow, RULE.name),
+            ("by somebody else", Review::create(&volume("data")), Deny, RULE.name),
+            ("a driver", by(Review::create(&slice), "driver"), Allow, RULE.name),
+        ]);
+    }
+
+    #[test]
     fn what_the_api_server_makes_for_itself() {
         let address = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": "10.96.0.7"},
             "spec": {"parentRef": {"resource": "services", "namespace": "shop", "name": "web"}}});
@@ -143,7 +182,7 @@ mod tests {
             ("an API service of a CRD", by(Review::create(&local)), Allow, RULE.name),
             ("one served elsewhere", by(Review::create(&remote)), Deny, "undeclared"),
             // Authority is not given by a name: anybody who impersonates could be the API server.
-            ("a role that the baseline lacks", by(Review::create(&role)), Deny, RULE.name),
+            ("a role that the baseline lacks", by(Review::create(&role)), Deny, "undeclared"),
         ]);
     }
 }

@@ -9,17 +9,31 @@ use crate::document::Node;
 /// Rows of the built-in table for the user who asks, and for the controller that the object names: a Pod of a Job is no
 /// business of the ReplicaSet controller.
 pub fn writers(context: &Context<'_>) -> impl Iterator<Item = &'static Writer> {
-    let request = context.request;
-    let kinds = [request.old, request.object].map(|o| o.and_then(Controller::of).map_or("", |owner| owner.kind));
+    let (request, id) = (context.request, context.id);
+    let owners = [request.old, request.object].map(|object| object.and_then(Controller::of));
+    let is_owner = move |kind: &str| {
+        let mut owners = owners.iter().flatten();
+        owners.any(|owner| owner.kind == kind && builtin::may_own((owner.group, owner.kind), (id.group, id.kind)))
+    };
     builtin::writers(request.group, request.resource)
-        .filter(move |writer| writer.controller.is_empty() || kinds.contains(&writer.controller))
+        .filter(move |writer| writer.controller.is_empty() || is_owner(writer.controller))
         .filter(|writer| writer.by.is(&request.user))
 }
 
-/// What an UPDATE changes that is none of the writer's business.
-pub fn foreign_changes(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> Vec<Finding> {
+/// The rows for an object that has a controller. Who makes objects that have none does not make this one.
+pub fn writers_of_child(context: &Context<'_>) -> impl Iterator<Item = &'static Writer> {
+    writers(context).filter(|writer| !writer.creates || !writer.controller.is_empty())
+}
+
+/// What an UPDATE changes that is none of the writers' business.
+pub fn foreign_changes(
+    context: &Context<'_>,
+    old: Node<'_>,
+    new: Node<'_>,
+    writers: impl Iterator<Item = &'static Writer>,
+) -> Vec<Finding> {
     let mut free: Vec<FreeField> = context.delegated(old).into_owned();
-    for writer in writers(context) {
+    for writer in writers {
         match &writer.changes {
             Change::Everything => return Vec::new(),
             Change::Fields(fields) => free.extend(fields.iter().cloned()),
@@ -27,4 +41,10 @@ pub fn foreign_changes(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> V
         }
     }
     context.changes(old, new, &free)
+}
+
+/// Whoever an Enforcement names for a kind makes and removes the objects of it that follow from others: an operator, or
+/// a volume's provisioner.
+pub fn is_delegate(context: &Context<'_>) -> bool {
+    context.delegations().next().is_some()
 }
