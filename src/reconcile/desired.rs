@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::kinds::Kinds;
 use crate::api::{GROUP, Problem};
-use crate::object::{GroupKind, ObjectId};
+use crate::object::{GroupKind, ObjectId, ObjectRef};
 use crate::render::{ManifestSummary, Rendered};
 use crate::snapshot::Source;
 
@@ -90,7 +90,7 @@ pub fn resolve(contributions: &[Contribution<'_>], kinds: &Kinds) -> Desired {
                     summary: summary.clone(),
                     stage: Stage::of(&summary.id.kind),
                 };
-                desired.add(contribution, declaration, kinds);
+                desired.add(contributions, declaration, kinds);
             }
         }
     }
@@ -98,7 +98,9 @@ pub fn resolve(contributions: &[Contribution<'_>], kinds: &Kinds) -> Desired {
 }
 
 impl Desired {
-    fn add(&mut self, contribution: &Contribution<'_>, declaration: Declaration, kinds: &Kinds) {
+    fn add(&mut self, contributions: &[Contribution<'_>], declaration: Declaration, kinds: &Kinds) {
+        let contribution = &contributions[declaration.source];
+        let source = contribution.source;
         let summary = &declaration.summary;
         let Some(kind) = kinds.get(&summary.id.kind) else {
             self.unknown_kinds = true;
@@ -118,16 +120,23 @@ impl Desired {
             let message = format!("{} is cluster-scoped and can have no namespace", summary.id.kind);
             return self.report(contribution, &declaration, Some(&id), "InvalidManifest", message);
         }
-        if !contribution.source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name) {
+        if !source.governs_id(id.as_ref()) {
             let message = format!(
                 "it lies outside the scope of Enforcement \"{}\"; declare it in another source or widen the scope",
-                contribution.source.name
+                source.name
             );
             return self.report(contribution, &declaration, Some(&id), "OutOfScope", message);
         }
-        if id.kind.group == GROUP && contribution.source.scope.namespaces.is_some() {
+        if id.kind.group == GROUP && source.scope.namespaces.is_some() {
             let message = "Enforcements may be declared only by a source whose scope names their kind".to_owned();
             return self.report(contribution, &declaration, Some(&id), "OutOfScope", message);
+        }
+        if let Some(other) = stricter(source, contributions.iter().map(|other| other.source), id.as_ref()) {
+            let message = format!(
+                "Enforcement \"{}\" governs it with action {:?}, and this one with {:?}; declare it there",
+                other.name, other.action, source.action
+            );
+            return self.report(contribution, &declaration, Some(&id), "Conflict", message);
         }
         match self.objects.entry(id.clone()) {
             Entry::Vacant(vacant) => {
@@ -162,5 +171,37 @@ impl Desired {
                 message,
             },
         });
+    }
+}
+
+/// Another source that governs an object more strictly. What is merely observed binds nobody: such a declaration would
+/// set the object free from the one that enforces.
+fn stricter<'a>(source: &Source, mut all: impl Iterator<Item = &'a Source>, id: ObjectRef<'_>) -> Option<&'a Source> {
+    all.find(|other| other.action > source.action && other.governs_id(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::webhook_configuration::testing::source;
+    use super::*;
+    use crate::api::{Action, Scope};
+
+    #[test]
+    fn what_one_enforces_another_does_not_only_observe() {
+        let of = |name: &str, action, namespace: &str| {
+            let scope = Scope { namespaces: Some(vec![namespace.to_owned()]), ..Scope::default() };
+            Source { action, ..source(name, scope) }
+        };
+        let all = [
+            of("a-observing", Action::Observe, "shop"),
+            of("enforcing", Action::Enforce, "shop"),
+            of("enforcing-too", Action::Enforce, "shop"),
+            of("elsewhere", Action::Observe, "bank"),
+        ];
+        let settings = |namespace| ObjectRef { group: "", kind: "ConfigMap", namespace, name: "settings" };
+        let found = |at: usize, namespace| stricter(&all[at], all.iter(), settings(namespace)).map(|s| s.name.as_str());
+        assert_eq!(found(0, "shop"), Some("enforcing"));
+        assert_eq!(found(1, "shop"), None);
+        assert_eq!(found(3, "bank"), None);
     }
 }
