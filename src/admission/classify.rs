@@ -30,7 +30,8 @@ pub enum ObjectClass {
     Machinery,
     /// A record of gitadel itself.
     Own,
-    /// A volume or a claim that Kubernetes keeps on purpose after its owner went.
+    /// A volume or a claim that Kubernetes keeps on purpose after its owner went. Nobody can tell it from one that somebody
+    /// slipped in, so it is reported and never removed.
     Remnant,
     Undeclared,
     OutOfScope,

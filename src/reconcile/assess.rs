@@ -1,6 +1,6 @@
 //! What a live object is in the eyes of Git. Pure; shared by the watches, the workers and the status.
 
-use crate::admission::classify_object;
+use crate::admission::{ObjectClass, classify_object};
 use crate::compare::{Finding, difference, identical, mask_secret};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
@@ -17,6 +17,8 @@ pub enum Assessment {
     Drifted(Vec<Finding>),
     /// In a governed scope and unknown to Git.
     Undeclared,
+    /// Unknown to Git as well, but with it data would go: it is reported, and left to people.
+    Kept,
     /// Being deleted: what becomes of it is seen when it is gone.
     Terminating,
     /// None of gitadel's business, or not decided yet.
@@ -33,14 +35,18 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
         if terminating {
             return Ok(Assessment::Free);
         }
-        let removable = classify_object(&world.snapshot, kind, live)?.is_removable() && world.removes(id.as_ref());
-        return Ok(if removable { Assessment::Undeclared } else { Assessment::Free });
+        let class = classify_object(&world.snapshot, kind, live)?;
+        let drift = (class.is_removable() || class == ObjectClass::Remnant) && world.removes(id.as_ref());
+        return Ok(match class {
+            _ if !drift => Assessment::Free,
+            ObjectClass::Remnant => Assessment::Kept,
+            _ => Assessment::Undeclared,
+        });
     };
-    if entry.class() == EntryClass::Retained {
-        return Ok(Assessment::Free);
-    }
     if terminating {
-        return Ok(Assessment::Terminating);
+        // What left Git may go, and does not come again.
+        let gone_for_good = entry.class() == EntryClass::Retained;
+        return Ok(if gone_for_good { Assessment::Free } else { Assessment::Terminating });
     }
     let Some(canonical) = entry.canonical() else { return Ok(Assessment::Free) };
     let masked: Document;

@@ -139,7 +139,7 @@ impl Workshop {
             }
             (Some(Assessment::Terminating), _) => Err(ConvergeError::Terminating),
             (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live).await,
-            (Some(Assessment::Free), Some(live)) if work.cause == Cause::Prune => {
+            (Some(Assessment::Free | Assessment::Kept), Some(live)) if work.cause == Cause::Prune => {
                 self.delete(&world, kind, work, &live).await
             }
             (None, _) => self.write(&world, kind, work, None, Vec::new()).await,
@@ -174,7 +174,8 @@ impl Workshop {
             self.tracker.converged(&work.id);
             return Ok(());
         };
-        if entry.class() == EntryClass::Retained || entry.canonical().is_none() || !world.enforces(work.id.as_ref()) {
+        let is_wanted = entry.class() != EntryClass::Retained || live.is_some();
+        if !is_wanted || entry.canonical().is_none() || !world.enforces(work.id.as_ref()) {
             return Ok(());
         }
         let desired = world.writable(&entry).ok_or(ConvergeError::ValuesUnknown)?;

@@ -21,6 +21,8 @@ struct State {
     present: HashMap<u64, Option<Sight>>,
     listed: HashSet<GroupKind>,
     drifted: HashMap<ObjectId, Instant>,
+    /// Undeclared, and left where they are.
+    kept: HashSet<u64>,
 }
 
 /// The last sight of an object that held what Git declared, and nothing else.
@@ -73,7 +75,9 @@ impl Tracker {
     }
 
     pub fn gone(&self, id: &ObjectId) {
-        self.state().present.remove(&key(id));
+        let mut state = self.state();
+        state.present.remove(&key(id));
+        state.kept.remove(&key(id));
     }
 
     /// All objects of a kind were listed: what was not seen is not there.
@@ -111,6 +115,11 @@ impl Tracker {
 
     pub fn converged(&self, id: &ObjectId) {
         self.state().drifted.remove(id);
+    }
+
+    /// Notes that an undeclared object is left where it is; true where that is news.
+    pub fn kept(&self, id: &ObjectId) -> bool {
+        self.state().kept.insert(key(id))
     }
 
     /// Objects that differ from Git now.

@@ -204,6 +204,13 @@ impl Observer {
             Ok(Assessment::Terminating) => {
                 self.drifted(&id, "terminating", None);
             }
+            Ok(Assessment::Kept) => {
+                self.tracker.converged(&id);
+                if self.tracker.kept(&id) {
+                    self.metrics.drift_detected.with_label_values(&[world.enforcement_of(id.as_ref()), "kept"]).inc();
+                    tracing::warn!(object = %id, "not declared in Git, and left because data would go with it");
+                }
+            }
             Ok(Assessment::Free) => self.tracker.converged(&id),
             Err(error) => tracing::error!(object = %id, %error, "not judged"),
         }

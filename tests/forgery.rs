@@ -1,0 +1,107 @@
+//! Objects that came past admission, dressed as something that Kubernetes keeps, on a real API server: a forged owner, a
+//! label or an annotation saves nothing from being seen.
+
+// clippy.toml spares test functions only; their helpers fail in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use hyper::Method;
+use serde_json::{Value, json};
+use support::bypass::get;
+use support::eventually;
+use support::governed::Governed;
+
+const SHOP: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "registry.example/web:1"}]}
+"#;
+
+const KEPT: &str = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: kept, namespace: shop, annotations: {gitadel.dev/prune: "false"}}
+data: {colour: blue}
+"#;
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+fn named(name: &str) -> Value {
+    json!({"metadata": {"name": name}})
+}
+
+fn binding(metadata: Value) -> Value {
+    json!({"metadata": metadata,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}]})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dressed_as_kept_is_seen_all_the_same() {
+    let governed = Governed::start(&[("shop.yaml", SHOP), ("kept.yaml", KEPT)]).await;
+    governed.commit("keep it no longer", &[("kept.yaml", "")]);
+    governed.notify().await;
+    governed.converged().await;
+    let client = &governed.client;
+
+    let controller = async |kind: &str, api_version: &str, path: &str| {
+        let owner = get(client, path).await.unwrap();
+        let (name, uid) = (&owner["metadata"]["name"], &owner["metadata"]["uid"]);
+        json!([{"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": true}])
+    };
+    let of_web = controller("Deployment", "apps/v1", "/apis/apps/v1/namespaces/shop/deployments/web").await;
+    let of_view = controller("ClusterRole", "rbac.authorization.k8s.io/v1", &format!("{RBAC}/clusterroles/view")).await;
+    let bootstrapping = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
+    let (bindings, cluster_bindings) =
+        (format!("{RBAC}/namespaces/shop/rolebindings"), format!("{RBAC}/clusterrolebindings"));
+    let mut pod = named("web-x");
+    pod["metadata"]["ownerReferences"] = of_web.clone();
+    pod["spec"] = json!({"automountServiceAccountToken": false,
+        "containers": [{"name": "web", "image": "registry.example/evil:1"}]});
+    let forged = [
+        (bindings.as_str(), binding(json!({"name": "of-a-deployment", "ownerReferences": of_web}))),
+        (&cluster_bindings, binding(json!({"name": "of-a-role", "ownerReferences": of_view}))),
+        (&cluster_bindings, binding(json!({"name": "system:helper", "labels": bootstrapping}))),
+        ("/api/v1/namespaces/shop/pods", pod),
+    ];
+    for (collection, object) in &forged {
+        governed.slip_in(Method::POST, collection, object).await;
+    }
+    for (collection, object) in &forged {
+        let path = format!("{collection}/{}", object["metadata"]["name"].as_str().unwrap());
+        eventually(&format!("{path} to go"), async || get(client, &path).await.is_none().then_some(())).await;
+    }
+
+    // Frozen as it was declared last.
+    let path = "/api/v1/namespaces/shop/configmaps/kept";
+    let red = json!([{"op": "replace", "path": "/data/colour", "value": "red"}]);
+    governed.slip_in(Method::PATCH, path, &red).await;
+    eventually("the last colour", async || {
+        let live = get(client, path).await.unwrap();
+        (live["data"]["colour"] == "blue").then_some(())
+    })
+    .await;
+
+    // With a volume its data would go: that is for people to decide.
+    let volume = json!({"metadata": {"name": "root", "annotations": {"pv.kubernetes.io/provisioned-by": "nobody"}},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/"}}});
+    governed.slip_in(Method::POST, "/api/v1/persistentvolumes", &volume).await;
+    eventually("the volume to be reported", async || {
+        let counted = governed.reconciler_metrics().sum("gitadel_drift_detected_total", &["kept"]);
+        (counted >= 1.0).then_some(())
+    })
+    .await;
+    assert!(get(client, "/api/v1/persistentvolumes/root").await.is_some());
+    governed.converged().await;
+}
