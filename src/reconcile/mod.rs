@@ -12,7 +12,7 @@ pub mod watch;
 // What Git declares.
 mod desired;
 mod settings;
-mod sources;
+pub mod sources;
 
 // What it becomes in this cluster.
 pub mod canonicalise;

@@ -1,7 +1,7 @@
 //! Follows the Git sources: fetches when somebody notifies or the interval is over, renders, and hands over what can be
 //! enforced. A source that cannot be read, or a commit that is broken, leaves the last good one in force.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,18 +19,30 @@ pub struct SourceState {
     pub repository: Arc<Repository>,
     /// The manifests of the file that was read last, where it has several: they are asked for one after the other.
     last_file: Mutex<Option<(String, Arc<Vec<Manifest>>)>>,
+    /// Has the source looked at now.
+    bell: Arc<Notify>,
 }
 
 impl SourceState {
-    fn new(rendered: Rendered, repository: Arc<Repository>) -> Self {
-        Self { rendered: Arc::new(rendered), repository, last_file: Mutex::default() }
+    fn new(rendered: Rendered, repository: Arc<Repository>, bell: Arc<Notify>) -> Self {
+        Self { rendered: Arc::new(rendered), repository, last_file: Mutex::default(), bell }
     }
 
     /// Reads one manifest again.
     ///
     /// # Errors
-    /// The repository on the volume is damaged.
+    /// The repository on the volume is damaged. It is being fetched anew then: trying again will help.
     pub async fn manifest(&self, file: &str, index: usize) -> Result<Manifest, FollowError> {
+        let read = self.read_manifest(file, index).await;
+        if read.is_err() {
+            // The commit was read before: what cannot be read of it now is a matter of the copy.
+            self.repository.distrust();
+            self.bell.notify_one();
+        }
+        read
+    }
+
+    async fn read_manifest(&self, file: &str, index: usize) -> Result<Manifest, FollowError> {
         let (repository, rendered) = (Arc::clone(&self.repository), Arc::clone(&self.rendered));
         let name = file.to_owned();
         if rendered.files.get(file).is_none_or(|file| file.manifests.len() < 2) {
@@ -98,6 +110,9 @@ pub struct Follower {
     pub updates: mpsc::Sender<SourceUpdate>,
 }
 
+/// The newest commit, and what is to be enforced of it.
+type Looked = (CommitInfo, Result<Arc<SourceState>, Failure>);
+
 /// First pause after a failed fetch; it doubles up to the source's interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -105,17 +120,21 @@ impl Follower {
     /// Runs until `stop`. A fetch that a silent server holds up ends with it: nothing waits for it any more.
     pub async fn run(self, stop: CancellationToken) {
         let abort = Arc::new(AtomicBool::new(false));
-        stop.run_until_cancelled(self.follow(Arc::clone(&abort))).await;
+        stop.run_until_cancelled(Arc::new(self).follow(Arc::clone(&abort))).await;
         abort.store(true, Ordering::Relaxed);
     }
 
-    async fn follow(self, abort: Arc<AtomicBool>) {
+    async fn follow(self: Arc<Self>, abort: Arc<AtomicBool>) {
         let interval = Duration::from_secs(u64::from(self.source.interval_seconds.max(1)));
         let mut last: Option<Arc<SourceState>> = None;
         let mut failures = 0_u32;
         loop {
             let since = Instant::now();
-            let (seen, outcome) = match self.look(last.clone(), Arc::clone(&abort)).await {
+            let looked = {
+                let (follower, last, abort) = (Arc::clone(&self), last.clone(), Arc::clone(&abort));
+                tokio::task::spawn_blocking(move || follower.look(last.as_ref(), abort)).await
+            };
+            let (seen, outcome) = match looked.map_err(FollowError::from).flatten() {
                 Ok((seen, outcome)) => (Some(seen), outcome),
                 Err(error) => (None, Err(Failure::Unreadable(error))),
             };
@@ -138,38 +157,35 @@ impl Follower {
         }
     }
 
-    async fn look(
-        &self,
-        last: Option<Arc<SourceState>>,
-        abort: Arc<AtomicBool>,
-    ) -> Result<(CommitInfo, Result<Arc<SourceState>, Failure>), FollowError> {
-        let (directory, source, credentials) = (self.directory.clone(), self.source.clone(), self.credentials.clone());
-        tokio::task::spawn_blocking(move || look(&directory, &source, credentials.as_deref(), last, abort)).await?
+    /// Blocks.
+    fn look(&self, last: Option<&Arc<SourceState>>, abort: Arc<AtomicBool>) -> Result<Looked, FollowError> {
+        let repository = match last {
+            Some(state) => Arc::clone(&state.repository),
+            None => {
+                let opened = Repository::open_or_init(&self.directory, &self.source, self.credentials.as_deref())?;
+                Arc::new(opened.with_abort(abort))
+            }
+        };
+        let commit = repository.fetch()?;
+        if let Some(state) = last.filter(|state| state.rendered.commit.id == commit.id) {
+            return Ok((commit, Ok(Arc::clone(state))));
+        }
+        let previous = last.map(|state| state.rendered.as_ref());
+        let rendered = match render::render(&repository, &commit, &self.source.path, previous) {
+            // A copy shows its damage when it is read. Once more, then, by a copy that is fetched anew.
+            Err(RenderError::Source(SourceError::Damaged { reason, .. })) => {
+                tracing::warn!(enforcement = self.enforcement, reason, "the copy of the repository is damaged");
+                render::render(&repository, &repository.fetch()?, &self.source.path, previous)?
+            }
+            rendered => rendered?,
+        };
+        let commit = rendered.commit.clone();
+        if let Err(problems) = rendered.verdict() {
+            let problems = problems.iter().map(|problem| to_api(problem, &commit)).collect();
+            return Ok((commit, Err(Failure::Broken(problems))));
+        }
+        Ok((commit, Ok(Arc::new(SourceState::new(rendered, repository, Arc::clone(&self.bell))))))
     }
-}
-
-fn look(
-    directory: &Path,
-    source: &GitSource,
-    credentials: Option<&Path>,
-    last: Option<Arc<SourceState>>,
-    abort: Arc<AtomicBool>,
-) -> Result<(CommitInfo, Result<Arc<SourceState>, Failure>), FollowError> {
-    let repository = match &last {
-        Some(state) => Arc::clone(&state.repository),
-        None => Arc::new(Repository::open_or_init(directory, source, credentials)?.with_abort(abort)),
-    };
-    let commit = repository.fetch()?;
-    if let Some(state) = last.as_ref().filter(|state| state.rendered.commit.id == commit.id) {
-        return Ok((commit, Ok(Arc::clone(state))));
-    }
-    let previous = last.as_ref().map(|state| state.rendered.as_ref());
-    let rendered = render::render(&repository, &commit, &source.path, previous)?;
-    if let Err(problems) = rendered.verdict() {
-        let problems = problems.iter().map(|problem| to_api(problem, &commit)).collect();
-        return Ok((commit, Err(Failure::Broken(problems))));
-    }
-    Ok((commit, Ok(Arc::new(SourceState::new(rendered, repository)))))
 }
 
 fn to_api(problem: &RenderProblem, commit: &CommitInfo) -> Problem {

@@ -42,7 +42,7 @@ pub enum SourceError {
     TooManyFiles { path: String, commit: String, limit: usize },
     #[error("{file} has {size} bytes, the limit is {limit}")]
     TooLarge { file: String, size: u64, limit: u64 },
-    /// The local copy lacks something that it should have. [`super::Repository::reset`] fetches everything anew.
-    #[error("the local copy of {url} is damaged: {reason}; it is fetched anew")]
+    /// The local copy lacks something that it should have.
+    #[error("the local copy of {url} is damaged: {reason}; the next fetch brings everything anew")]
     Damaged { url: String, reason: String },
 }

@@ -104,6 +104,9 @@ fn wanted(source: &GitSource) -> Wanted {
 
 impl Store {
     fn fetch(&self, interrupt: &AtomicBool) -> Result<CommitInfo, SourceError> {
+        if self.damaged.load(Ordering::Acquire) {
+            return self.renew(interrupt);
+        }
         match self.fetch_once(interrupt) {
             // A fetch that was given up must not take the copy from under the one that follows.
             outcome if interrupt.load(Ordering::Relaxed) => outcome,
@@ -123,6 +126,7 @@ impl Store {
             return Err(SourceError::Aborted { url: self.location.shown.clone() });
         }
         self.adopt(&anew)?;
+        self.damaged.store(false, Ordering::Release);
         Ok(commit)
     }
 

@@ -60,6 +60,8 @@ pub(super) struct Store {
     pub caller: Mutex<()>,
     /// Fetches that run, also those that nobody waits for any more.
     pub running: AtomicUsize,
+    /// Somebody met damage: the copy is replaced by the next fetch.
+    pub damaged: AtomicBool,
 }
 
 impl Repository {
@@ -87,6 +89,7 @@ impl Repository {
             repository: RwLock::new(repository),
             caller: Mutex::new(()),
             running: AtomicUsize::new(0),
+            damaged: AtomicBool::new(false),
         };
         Ok(Self { store: Arc::new(store), timeout: FETCH_TIMEOUT, abort: Arc::new(AtomicBool::new(false)) })
     }
@@ -103,9 +106,9 @@ impl Repository {
         self
     }
 
-    /// Throws the local copy away, for when [`SourceError::Damaged`] was met; the next fetch brings everything.
-    pub fn reset(&self) -> Result<(), SourceError> {
-        self.store.reset()
+    /// Has the next fetch bring everything anew. Whatever meets [`SourceError::Damaged`] has done so already.
+    pub fn distrust(&self) {
+        self.store.damaged.store(true, Ordering::Release);
     }
 
     /// The content of a blob that a listing named.
@@ -137,11 +140,6 @@ impl Store {
         *self.repository.write().unwrap_or_else(PoisonError::into_inner) = repository;
     }
 
-    fn reset(&self) -> Result<(), SourceError> {
-        self.replace(create(&self.dir, &self.location)?);
-        Ok(())
-    }
-
     /// An empty copy of the same source next to this one.
     pub fn beside(&self) -> Result<Self, SourceError> {
         let mut name = self.dir.file_name().unwrap_or_default().to_owned();
@@ -156,6 +154,7 @@ impl Store {
             credentials: self.credentials.clone(),
             caller: Mutex::new(()),
             running: AtomicUsize::new(0),
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -202,6 +201,7 @@ impl Store {
     }
 
     pub fn damaged(&self, error: &dyn std::error::Error) -> SourceError {
+        self.damaged.store(true, Ordering::Release);
         SourceError::Damaged { url: self.location.shown.clone(), reason: self.location.describe(error) }
     }
 
