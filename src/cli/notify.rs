@@ -2,11 +2,9 @@
 //!
 //! Hosting services send this by themselves as a webhook; a bare repository has only its `post-receive`.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use clap::Args;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -14,6 +12,8 @@ use hyper::{Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+
+use crate::reconcile::receiver::{SIGNATURE_HEADER, Secret, SecretError, signature};
 
 /// A hook keeps the one who pushes waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,8 +31,8 @@ pub struct NotifyArgs {
 
 #[derive(Debug, thiserror::Error)]
 pub enum NotifyError {
-    #[error("{} cannot be read: {source}", path.display())]
-    Secret { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("{url} cannot be asked: {source}")]
     Request { url: Uri, source: hyper::http::Error },
     #[error("the reconciler at {url} cannot be reached: {reason}. It will see the push when its interval is over")]
@@ -42,13 +42,10 @@ pub enum NotifyError {
 }
 
 pub async fn run(args: NotifyArgs) -> Result<(), NotifyError> {
-    let secret = match &args.secret_file {
-        Some(path) => Some(std::fs::read(path).map_err(|source| NotifyError::Secret { path: path.clone(), source })?),
-        None => None,
-    };
+    let secret = args.secret_file.as_deref().map(|file| Secret::at(file)?.read()).transpose()?;
     let mut request = Request::post(&args.url).header("content-type", "application/json");
     if let Some(secret) = &secret {
-        request = request.header("x-hub-signature-256", signature(secret.trim_ascii(), BODY));
+        request = request.header(SIGNATURE_HEADER, signature(secret, BODY));
     }
     let request = request
         .body(Full::new(Bytes::from_static(BODY)))
@@ -69,26 +66,45 @@ pub async fn run(args: NotifyArgs) -> Result<(), NotifyError> {
     Err(NotifyError::Refused { url: args.url, status, answer })
 }
 
-/// As GitHub and Gitea sign their webhooks.
-fn signature(secret: &[u8], body: &[u8]) -> String {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), body);
-    let hexadecimal: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256={hexadecimal}")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::reconcile::receiver::{Notified, Receiver};
+    use std::sync::Arc;
 
-    #[test]
-    fn the_reconciler_takes_the_signature() {
-        let receiver = Receiver::new(Some(b"It's a Secret to Everybody"));
-        let _bell = receiver.bell("shop");
-        let signed = signature(b"It's a Secret to Everybody", BODY);
-        assert_eq!(receiver.notify("shop", Some(&signed), BODY), Notified::Accepted);
-        let forged = signature(b"another", BODY);
-        assert_eq!(receiver.notify("shop", Some(&forged), BODY), Notified::BadSignature);
+    use hyper::StatusCode;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::http::PlainServer;
+    use crate::reconcile::probes::Probes;
+    use crate::reconcile::receiver::Receiver;
+
+    #[tokio::test]
+    async fn the_reconciler_takes_what_is_signed_with_its_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ours, another) = (directory.path().join("ours"), directory.path().join("another"));
+        std::fs::write(&ours, "It's a Secret to Everybody\n").unwrap();
+        std::fs::write(&another, "It's a Secret\n").unwrap();
+        let receiver = Receiver::new(Some(Secret::at(&ours).unwrap()));
+        receiver.bell("shop");
+        let (_ready, ready) = tokio::sync::watch::channel(true);
+        let probes = Arc::new(Probes::new(crate::telemetry::registry().unwrap(), ready, receiver));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: Uri = format!("http://{}/notify/shop", listener.local_addr().unwrap()).parse().unwrap();
+        let answer = move |request| {
+            let probes = Arc::clone(&probes);
+            async move { probes.answer(request).await }
+        };
+        let stop = CancellationToken::new();
+        let _stop = stop.clone().drop_guard();
+        tokio::spawn(PlainServer::new(listener).serve(answer, stop));
+
+        let notify = async |secret_file| run(NotifyArgs { url: url.clone(), secret_file }).await;
+        notify(Some(ours)).await.unwrap();
+        for wrong in [Some(another), None] {
+            let error = notify(wrong.clone()).await.unwrap_err();
+            let refused = matches!(&error, NotifyError::Refused { status, .. } if *status == StatusCode::UNAUTHORIZED);
+            assert!(refused, "{wrong:?}: {error}");
+        }
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ use crate::reconcile::peers::Peers;
 use crate::reconcile::probes::Probes;
 use crate::reconcile::publish::{PublishError, Publisher};
 use crate::reconcile::queue::queue;
-use crate::reconcile::receiver::Receiver;
+use crate::reconcile::receiver::{Receiver, Secret, SecretError};
 use crate::reconcile::replicas::{Announcement, Exchange};
 use crate::reconcile::serving::Serving;
 use crate::reconcile::terminating;
@@ -75,7 +75,8 @@ pub struct ReconcileArgs {
     /// Address of health, readiness, metrics and the receiver of push notifications.
     #[arg(long, default_value = "0.0.0.0:9441")]
     pub probe_listen: SocketAddr,
-    /// File with the secret that signs push notifications. Without it, unsigned ones are taken.
+    /// File with the secret that push notifications prove to know: X-Hub-Signature-256 (GitHub, Gitea, Forgejo) or
+    /// X-Gitlab-Token. Read again for each. Without it, everybody's notifications are taken.
     #[arg(long)]
     pub notification_secret_file: Option<PathBuf>,
     /// Name of this replica, unique among all.
@@ -104,6 +105,8 @@ pub enum ReconcileError {
     Metrics(#[from] prometheus::Error),
     #[error("signals cannot be awaited: {0}")]
     Signals(std::io::Error),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error(transparent)]
     Task(#[from] TaskEnded),
 }
@@ -182,12 +185,8 @@ async fn start(
     supervisor.spawn("the exchange with the other replicas", exchange.run(stop.clone()));
     let (bundle_in, ca_bundle) = watch::channel(String::new());
     supervisor.spawn_cut_short("the collector of authorities", announce::bundle(replicas.clone(), bundle_in));
-    let secret = args
-        .notification_secret_file
-        .as_ref()
-        .map(|path| std::fs::read(path).map_err(|source| ReconcileError::File { path: path.clone(), source }))
-        .transpose()?;
-    let receiver = Receiver::new(secret.as_deref().map(<[u8]>::trim_ascii));
+    let secret = args.notification_secret_file.as_deref().map(Secret::at).transpose()?;
+    let receiver = Receiver::new(secret);
     let follow = announce::follow(replicas.clone(), args.identity.clone(), Arc::clone(&publisher), receiver.clone());
     supervisor.spawn_cut_short("the listener to the other replicas", follow);
     let candidate =

@@ -71,13 +71,13 @@ impl Probes {
             Ok(Err(error)) => return respond::text(StatusCode::BAD_REQUEST, error.to_string()),
             Err(_) => return respond::text(StatusCode::REQUEST_TIMEOUT, "the notification did not arrive in time"),
         };
-        let signature = parts.headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
-        match self.receiver.notify(enforcement, signature, &body) {
+        match self.receiver.notify(enforcement, &parts.headers, &body) {
             Notified::Accepted => respond::text(StatusCode::ACCEPTED, "fetching"),
             Notified::UnknownSource => respond::text(StatusCode::NOT_FOUND, "no Enforcement has this name"),
-            Notified::BadSignature => {
-                respond::text(StatusCode::UNAUTHORIZED, "X-Hub-Signature-256 is missing or wrong")
-            }
+            Notified::NotProven => respond::text(
+                StatusCode::UNAUTHORIZED,
+                "the secret is not proven: X-Hub-Signature-256 or X-Gitlab-Token is missing or wrong",
+            ),
         }
     }
 }
@@ -88,7 +88,7 @@ mod tests {
 
     fn probes() -> (Probes, watch::Sender<bool>) {
         let (ready, seen) = watch::channel(false);
-        let receiver = Receiver::new(None);
+        let receiver = Receiver::default();
         receiver.bell("shop");
         (Probes::new(crate::telemetry::registry().unwrap(), seen, receiver), ready)
     }
