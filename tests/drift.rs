@@ -212,11 +212,11 @@ async fn until(governed: &Governed, what: &str, holds: impl AsyncFn() -> bool) -
 
 async fn told_of(governed: &Governed) {
     let metrics = governed.reconciler_metrics();
-    let reverted = metrics.sum("gitadel_drift_reverted_total", &["enforcement=\"all\""]);
+    let reverted = metrics.sum("gitadel_drift_reverted_total", &[("enforcement", "all")]);
     let expected = (edits().len() + foreign().len() + unasked().len() + 4) as f64;
     assert!(reverted >= expected, "{reverted} of {expected}");
-    assert!(metrics.sum("gitadel_drift_detected_total", &["cause=\"deleted\""]) >= 4.0);
-    assert!(metrics.sum("gitadel_drift_detected_total", &["cause=\"undeclared\""]) >= 6.0);
+    assert!(metrics.sum("gitadel_drift_detected_total", &[("cause", "deleted")]) >= 4.0);
+    assert!(metrics.sum("gitadel_drift_detected_total", &[("cause", "undeclared")]) >= 6.0);
     assert!(metrics.sum("gitadel_webhook_configuration_restored_total", &[]) >= 1.0);
 
     let counted = |status: &Value| {

@@ -110,9 +110,11 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     governed.listening().await;
     governed.round_is_over().await;
     let metrics = governed.reconciler_metrics();
-    assert_eq!(metrics.sum("gitadel_canonicalisations_total", &["kind=\"asked\""]), 0.0);
-    assert_eq!(metrics.sum("gitadel_canonicalisations_total", &["kind=\"predicted\""]), 0.0);
-    assert!(metrics.sum("gitadel_canonicalisations_total", &["kind=\"cached\""]) >= (DEPLOYMENTS + CONFIG_MAPS) as f64);
+    assert_eq!(metrics.sum("gitadel_canonicalisations_total", &[("kind", "asked")]), 0.0);
+    assert_eq!(metrics.sum("gitadel_canonicalisations_total", &[("kind", "predicted")]), 0.0);
+    assert!(
+        metrics.sum("gitadel_canonicalisations_total", &[("kind", "cached")]) >= (DEPLOYMENTS + CONFIG_MAPS) as f64
+    );
     assert_eq!(metrics.sum("gitadel_applies_total", &[]), 0.0);
     assert_eq!(metrics.sum("gitadel_drift_detected_total", &[]), 0.0);
     assert_eq!(settled(&governed).await, before);
@@ -141,7 +143,7 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     governed.run();
     governed.converged().await;
     let metrics = governed.reconciler_metrics();
-    assert_eq!(metrics.sum("gitadel_pruned_total", &["enforcement=\"all\""]), 2.0);
+    assert_eq!(metrics.sum("gitadel_pruned_total", &[("enforcement", "all")]), 2.0);
     assert_eq!(metrics.sum("gitadel_drift_reverted_total", &[]), 0.0, "nothing declared was taken for undeclared");
     assert!(get(&client, "/api/v1/namespaces/default/configmaps/old").await.is_some(), "a forged line deletes nothing");
     eventually("the forged line to go", async || {
@@ -193,10 +195,9 @@ impl Governed {
     /// Waits until the running process has brought about the newest commit itself.
     async fn round_is_over(&self) {
         let commit = git(&self.work_tree, &["rev-parse", "HEAD"]);
-        let label = format!("commit=\"{commit}\"");
         eventually("the round", async || {
             let metrics = self.reconciler_metrics();
-            let enforced = metrics.sum("gitadel_source_commit_info", &[&label]) > 0.0;
+            let enforced = metrics.sum("gitadel_source_commit_info", &[("commit", &*commit)]) > 0.0;
             (enforced && metrics.sum("gitadel_leader", &[]) > 0.0).then_some(())
         })
         .await;
@@ -361,7 +362,9 @@ async fn observe_and_warn_only_tell() {
     assert!(said.success && said.stderr.is_empty(), "{said:?}");
     let found = |status: &Value| status["drift"]["objects"].as_u64().is_some_and(|count| count > 0);
     governed.until("a finding", Duration::from_secs(30), found).await;
-    let counted = |governed: &Governed| governed.webhook_metrics().sum("gitadel_admission_reviews_total", &["observe"]);
+    let counted = |governed: &Governed| {
+        governed.webhook_metrics().sum("gitadel_admission_reviews_total", &[("outcome", "observe")])
+    };
     eventually("a review that would have been denied", async || {
         let said = governed.kubectl(&["-n", "shop", "create", "configmap", "one", "--from-literal=colour=red"]);
         assert!(said.success && said.stderr.is_empty(), "{said:?}");

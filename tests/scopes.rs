@@ -28,7 +28,7 @@ fn with_spec(governed: &Governed, changes: Value) -> Value {
 }
 
 fn canaries_judged(governed: &Governed) -> f64 {
-    governed.webhook_metric(r#"gitadel_admission_reviews_total{operation="CREATE",outcome="proof",rule="canary"}"#)
+    governed.webhook_metrics().sum("gitadel_admission_reviews_total", &[("outcome", "proof"), ("rule", "canary")])
 }
 
 fn rejects(governed: &Governed, arguments: &[&str]) -> String {
@@ -101,7 +101,7 @@ async fn where_nothing_is_enforced_nothing_is_proven() {
     eventually("the webhook to observe", async || {
         let _created = governed.kubectl(&["create", "namespace", "mine"]);
         governed.kubectl(&["label", "--overwrite", "namespace/mine", "seen=yes"]);
-        (governed.webhook_metric("gitadel_admission_reviews_total") > 0.0).then_some(())
+        (governed.webhook_metrics().sum("gitadel_admission_reviews_total", &[]) > 0.0).then_some(())
     })
     .await;
     assert_eq!(canaries_judged(&governed), 0.0);

@@ -52,7 +52,7 @@ pub async fn measure() {
         update(&client, &outside, number, Some(&mut excluded)).await;
         update(&client, &inside, number, Some(&mut with)).await;
     }
-    let reviews = governed.webhook_metrics().sum("gitadel_admission_reviews_total", &["outcome=\"allow\""]);
+    let reviews = governed.webhook_metrics().sum("gitadel_admission_reviews_total", &[("outcome", "allow")]);
     assert!(reviews >= UPDATES as f64, "the webhook was asked {reviews} times only");
     let added = with.p50().saturating_sub(excluded.p50());
     figure(

@@ -96,7 +96,7 @@ impl Bench {
         {
             self.write(0..size, generation);
             let dry_runs =
-                || self.governed.reconciler_metrics().sum("gitadel_canonicalisations_total", &["kind=\"asked\""]);
+                || self.governed.reconciler_metrics().sum("gitadel_canonicalisations_total", &[("kind", "asked")]);
             let (before, asked) = (process::times(&self.governed), dry_runs());
             let took = self.converge(what).await;
             let after = process::times(&self.governed);
@@ -165,7 +165,7 @@ impl Bench {
         let reconciler = self.until_ready(self.governed.reconciler_probe, start).await;
         loop {
             let metrics = self.governed.reconciler_metrics();
-            let watches = |state: &str| metrics.sum("gitadel_watches", &[&format!("state=\"{state}\"")]);
+            let watches = |state: &str| metrics.sum("gitadel_watches", &[("state", state)]);
             if watches("started") > 0.0 && watches("started") == watches("listed") {
                 break;
             }
@@ -174,7 +174,7 @@ impl Bench {
         }
         let checked = start.elapsed();
         let metrics = self.governed.reconciler_metrics();
-        let asked = metrics.sum("gitadel_canonicalisations_total", &["kind=\"asked\""]).abs();
+        let asked = metrics.sum("gitadel_canonicalisations_total", &[("kind", "asked")]).abs();
         let writes = metrics.sum("gitadel_applies_total", &[]).abs();
         figure(
             &format!("cold start: {size} objects: every object checked"),

@@ -6,7 +6,7 @@
 pub mod control_plane;
 mod installation;
 mod kubectl;
-mod metrics;
+pub mod metrics;
 mod processes;
 mod report;
 mod repository;
@@ -23,7 +23,7 @@ use control_plane::{ControlPlane, ControlPlaneError, Options};
 use installation::{ENFORCEMENT, InstallationError};
 use kubectl::{Kubectl, KubectlError};
 use processes::{Layout, Pair, ProcessError};
-use report::{Report, took};
+use report::{Report, command_line, took};
 use repository::{Repository, RepositoryError};
 use story::{Person, Stage, StoryError};
 
@@ -140,7 +140,7 @@ fn invite(control_plane: &ControlPlane, stage: &mut Stage) {
         ("GITADEL_METRICS", stage.pair.layout().reconciler_metrics()),
         ("GITADEL_WEBHOOK_METRICS", stage.pair.layout().webhook_metrics()),
     ] {
-        report.verbatim(&format!("export {name}={value}"));
+        report.verbatim(&command_line("export", [&*format!("{name}={value}")]));
     }
     report.verbatim("");
 }

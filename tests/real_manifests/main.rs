@@ -42,7 +42,7 @@ async fn targets(governed: &Governed, manifests: &Manifests) -> Vec<Target> {
 
 /// Watches for a while that nothing happens.
 async fn stays_converged(governed: &Governed, duration: Duration) {
-    let applied = governed.reconciler_metric("gitadel_applies_total");
+    let applied = governed.reconciler_metrics().sum("gitadel_applies_total", &[]);
     let end = Instant::now() + duration;
     while Instant::now() < end {
         let status = governed.status().await;
@@ -50,7 +50,7 @@ async fn stays_converged(governed: &Governed, duration: Duration) {
         assert_eq!(status["drift"]["objects"], 0, "{status:#}");
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    assert_eq!(governed.reconciler_metric("gitadel_applies_total"), applied, "nothing had to be written");
+    assert_eq!(governed.reconciler_metrics().sum("gitadel_applies_total", &[]), applied, "nothing had to be written");
 }
 
 fn denials(governed: &Governed) -> Vec<Value> {
@@ -60,12 +60,12 @@ fn denials(governed: &Governed) -> Vec<Value> {
 /// No drift was ever seen, and nobody but the administrator of the tests was denied anything.
 fn assert_undisturbed(governed: &Governed) {
     let drift = governed.log_records("reconcile", "differs from Git");
-    assert_eq!(governed.reconciler_metric("gitadel_drift_detected_total"), 0.0, "{drift:#?}");
-    assert_eq!(governed.reconciler_metric("gitadel_drift_reverted_total"), 0.0);
+    assert_eq!(governed.reconciler_metrics().sum("gitadel_drift_detected_total", &[]), 0.0, "{drift:#?}");
+    assert_eq!(governed.reconciler_metrics().sum("gitadel_drift_reverted_total", &[]), 0.0);
     let mut denied = denials(governed);
     denied.retain(|denial| denial["user"] != ADMINISTRATOR);
     assert!(denied.is_empty(), "{denied:#?}");
-    assert_eq!(governed.webhook_metric("gitadel_admission_errors_total"), 0.0);
+    assert_eq!(governed.webhook_metrics().sum("gitadel_admission_errors_total", &[]), 0.0);
     let log = std::fs::read_to_string(governed.control_plane.logs().join("kube-controller-manager.log")).unwrap();
     let refused = |line: &&str| line.contains("webhook") && line.contains(".gitadel.dev");
     let refused: Vec<&str> = log.lines().filter(refused).collect();

@@ -18,6 +18,7 @@ use gitadel::demo::control_plane::{ControlPlane, Options};
 use kube::{Api, Client, CustomResourceExt};
 use serde_json::{Value, json};
 
+use super::http::request;
 use super::{Said, client, eventually, kubectl, kubectl_with_input};
 
 pub struct Governed {
@@ -206,15 +207,6 @@ impl Governed {
         records.filter(|record| record["message"] == message).collect()
     }
 
-    /// The sum of a metric over all its labels; zero where it was never counted.
-    pub fn reconciler_metric(&self, name: &str) -> f64 {
-        metric(self.reconciler_probe, name)
-    }
-
-    pub fn webhook_metric(&self, name: &str) -> f64 {
-        metric(self.webhook_probe, name)
-    }
-
     /// Writes files, commits and pushes; an empty content removes a file. Returns the commit.
     pub fn commit(&self, subject: &str, files: &[(&str, &str)]) -> String {
         for (path, content) in files {
@@ -241,9 +233,7 @@ impl Governed {
     /// Tells the reconciler of a push, as a hook of the repository would.
     pub async fn notify(&self) {
         self.listening().await;
-        let url = format!("http://127.0.0.1:{}/notify/{NAME}", self.reconciler_probe);
-        let said = Command::new("curl").args(["-sS", "-o", "/dev/null", "-X", "POST", &url]).status().unwrap();
-        assert!(said.success());
+        request("POST", self.reconciler_probe, &format!("/notify/{NAME}"));
     }
 
     pub async fn status(&self) -> Value {
@@ -282,15 +272,6 @@ impl Governed {
     }
 }
 
-fn metric(port: u16, name: &str) -> f64 {
-    let output = Command::new("curl").args(["-sSf", &format!("http://127.0.0.1:{port}/metrics")]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let series = text.lines().filter_map(|line| line.strip_prefix(name));
-    let values = series.filter(|rest| rest.starts_with(['{', ' '])).filter_map(|rest| rest.rsplit(' ').next());
-    values.map(|value| value.parse::<f64>().unwrap()).sum()
-}
-
 pub fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["status"].as_str()).unwrap_or_default()
@@ -305,6 +286,9 @@ pub fn reason<'a>(status: &'a Value, kind: &str) -> &'a str {
 pub fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(directory)
+        // The signing keys, hooks and templates of whoever runs the tests have no part in this.
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
         .args(["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "protocol.file.allow=always"])
         .args(arguments)
         .output()

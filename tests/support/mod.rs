@@ -7,6 +7,7 @@
 
 pub mod bypass;
 pub mod governed;
+pub mod http;
 pub mod metrics;
 
 use std::io::Write;
