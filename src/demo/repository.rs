@@ -55,7 +55,11 @@ impl Repository {
         git(directory, &["init", "--quiet", "--bare", &branch, "shop.git"]).await?;
         let program = program.to_string_lossy();
         let hook = format!("#!/bin/sh\n{}\n", command_line("exec", [&*program, "notify", notification_url]));
-        let path = repository.bare.join("hooks").join("post-receive");
+        let hooks = repository.bare.join("hooks");
+        // A visitor pushes with a configuration of his own, which may look for hooks elsewhere, or make none by template.
+        fs::create_dir_all(&hooks).map_err(|source| RepositoryError::Write { path: hooks.clone(), source })?;
+        git(&repository.bare, &["config", "core.hooksPath", &hooks.to_string_lossy()]).await?;
+        let path = hooks.join("post-receive");
         write(&path, &hook)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
             .map_err(|source| RepositoryError::Write { path, source })?;
@@ -178,6 +182,26 @@ mod tests {
         assert!(repository.diff().await.unwrap().contains("+replicas: 5"));
         repository.revert().await.unwrap();
         repository.push().await.unwrap();
+
+        // A visitor whose own configuration looks for hooks elsewhere.
+        let elsewhere = scratch.path().join("gitconfig");
+        write(&elsewhere, "[core]\n\thooksPath = /nonexistent\n").unwrap();
+        let clone = scratch.path().join("visitor");
+        git(scratch.path(), &["clone", "--quiet", &repository.url(), "visitor"]).await.unwrap();
+        let visit = |arguments: &'static [&'static str]| {
+            let (clone, elsewhere) = (clone.clone(), elsewhere.clone());
+            async move {
+                let mut command = Command::new("git");
+                command.current_dir(clone).args(["-c", "user.name=V", "-c", "user.email=v@example.org"]);
+                let status = command.args(arguments).env("GIT_CONFIG_GLOBAL", elsewhere).status().await.unwrap();
+                assert!(status.success(), "{arguments:?}");
+            }
+        };
+        let calls = || fs::read_to_string(scratch.path().join("called")).unwrap().lines().count();
+        let before = calls();
+        visit(&["commit", "--quiet", "--allow-empty", "--message", "mine"]).await;
+        visit(&["push", "--quiet"]).await;
+        assert_eq!(calls(), before + 1);
 
         assert_eq!(fs::read_to_string(repository.clone.join("web.yaml")).unwrap(), "replicas: 2\n");
         assert_eq!(repository.log().await.unwrap().lines().count(), 3);

@@ -177,11 +177,6 @@ impl ControlPlane {
         self.credentials.server()
     }
 
-    /// The authority that signed the API server's certificate, as PEM.
-    pub fn certificate_authority(&self) -> &str {
-        self.credentials.authority().certificate()
-    }
-
     /// Where the components log: `<component>.log`.
     pub fn logs(&self) -> PathBuf {
         self.layout.logs()
