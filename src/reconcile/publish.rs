@@ -19,7 +19,7 @@ use super::serving::Serving;
 use super::world::World;
 use crate::compare::{MaskKey, MaskKeyError};
 use crate::object::ObjectId;
-use crate::snapshot::{EntryDraft, Meta, Snapshot, SnapshotError, SnapshotWriter};
+use crate::snapshot::{EntryDraft, FILE_NAME, Meta, Snapshot, SnapshotError, SnapshotWriter};
 
 /// What changes with the next snapshot.
 #[derive(Default)]
@@ -59,8 +59,6 @@ pub enum PublishError {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Name of the snapshot in `--snapshot-dir`.
-pub const SNAPSHOT_FILE: &str = "snapshot";
 const FIRST_FILE: &str = "first";
 
 impl Publisher {
@@ -70,7 +68,7 @@ impl Publisher {
     /// # Errors
     /// The directory cannot be written.
     pub fn open(directory: &Path, serving: Serving, cluster: &str, reconciler: &str) -> Result<Self, PublishError> {
-        let path = directory.join(SNAPSHOT_FILE);
+        let path = directory.join(FILE_NAME);
         let first = directory.join(FIRST_FILE);
         let mut left_behind = true;
         let snapshot = match Snapshot::open(&path, Some(cluster)) {

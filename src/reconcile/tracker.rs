@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use crate::document::Node;
 use crate::object::{GroupKind, ObjectId};
@@ -20,7 +19,7 @@ pub struct Tracker {
 struct State {
     present: HashMap<u64, Option<Sight>>,
     listed: HashSet<GroupKind>,
-    drifted: HashMap<ObjectId, Instant>,
+    drifted: HashSet<ObjectId>,
     /// Undeclared, and left where they are.
     kept: HashSet<u64>,
 }
@@ -110,7 +109,7 @@ impl Tracker {
 
     /// Notes that an object differs from Git; true where that is news.
     pub fn drifted(&self, id: &ObjectId) -> bool {
-        self.state().drifted.insert(id.clone(), Instant::now()).is_none()
+        self.state().drifted.insert(id.clone())
     }
 
     pub fn converged(&self, id: &ObjectId) {
@@ -124,7 +123,7 @@ impl Tracker {
 
     /// Objects that differ from Git now.
     pub fn drift(&self) -> Vec<ObjectId> {
-        self.state().drifted.keys().cloned().collect()
+        self.state().drifted.iter().cloned().collect()
     }
 
     pub fn clear(&self) {

@@ -6,13 +6,8 @@ use super::json;
 use super::position::{LineTree, Lines};
 use super::problem::{FileProblem, ProblemKind};
 use super::yaml::{self, Located};
+use crate::api::{PRUNE_ANNOTATION, RECREATE_ANNOTATION};
 use crate::object::ObjectId;
-
-/// In Git: the object may be deleted and created anew where a change cannot be made otherwise.
-pub const RECREATE_ANNOTATION: &str = "gitadel.dev/recreate";
-
-/// In Git, with the value `false`: the object stays in the cluster when it leaves Git.
-pub const PRUNE_ANNOTATION: &str = "gitadel.dev/prune";
 
 /// A declared object in full.
 #[derive(Clone, Debug, PartialEq)]

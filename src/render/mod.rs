@@ -17,7 +17,7 @@ mod yaml;
 mod tests;
 
 pub use duplicates::{Declaration, Duplicate, find_duplicates};
-pub use manifest::{Manifest, ManifestSummary, PRUNE_ANNOTATION, RECREATE_ANNOTATION};
+pub use manifest::{Manifest, ManifestSummary};
 pub use position::{LineTree, Lines};
 pub use problem::{FileProblem, ProblemKind, RenderError, RenderProblem};
 pub use rendered::{Rendered, RenderedFile, bodies, body, declared_in, render};

@@ -38,10 +38,6 @@ impl Rendered {
         if self.problems.is_empty() { Ok(()) } else { Err(&self.problems) }
     }
 
-    pub fn problems(&self) -> &[RenderProblem] {
-        &self.problems
-    }
-
     /// Every object with its file and its index for [`body`], in the order of paths.
     pub fn manifests(&self) -> impl Iterator<Item = (&str, usize, &ManifestSummary)> {
         self.files.iter().flat_map(|(path, file)| {
@@ -53,7 +49,7 @@ impl Rendered {
 /// Renders the manifests below `path` of a commit. Files that `previous` has with the same content are taken over.
 ///
 /// An error means that the commit could not be read; what is wrong with the commit itself is in
-/// [`Rendered::problems`].
+/// [`Rendered::verdict`].
 pub fn render(
     repository: &Repository,
     commit: &CommitInfo,

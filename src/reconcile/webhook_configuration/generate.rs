@@ -26,11 +26,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::conditions::{exemptions, list};
 use super::{NAME, scope};
+use crate::admission::server::ADMIT_PATH;
 use crate::api::{Action, MANAGER, SYSTEM_NAMESPACE};
 use crate::snapshot::{KindInfo, Source};
 
-/// Path on which the webhook answers.
-pub const ADMIT_PATH: &str = "/admit";
 /// End of the name of every entry; a denial names the entry.
 pub const ENTRY_DOMAIN: &str = "gitadel.dev";
 /// The webhook answers within milliseconds, or waits at most 200 ms for a snapshot. A write may be held up only so long.
