@@ -3,10 +3,8 @@
 
 mod support;
 
-use std::time::Duration;
-
 use support::eventually;
-use support::governed::{Governed, git};
+use support::governed::Governed;
 
 const SHOP: &str = r#"
 apiVersion: v1
@@ -80,8 +78,6 @@ async fn a_commit_becomes_state_and_edits_are_rejected() {
     println!("{commit} converged after {took:?}");
     let replicas = governed.kubectl(&["-n", "shop", "get", "deployment/web", "-o", "jsonpath={.spec.replicas}"]);
     assert_eq!(replicas.stdout, "3");
-    git(&governed.work_tree, &["log", "--oneline"]);
-    tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
