@@ -15,7 +15,11 @@ use crate::telemetry::{COMMANDS, LogFormat, SERVICES, start_log};
 
 /// Git is the only way in.
 #[derive(Debug, Parser)]
-#[command(name = "gitadel", version)]
+#[command(
+    name = "gitadel",
+    version,
+    after_help = "RUST_LOG chooses what is logged, such as info,gitadel=debug: see the env-filter of tracing-subscriber."
+)]
 pub struct Cli {
     /// How log lines look
     #[arg(long, value_enum, default_value_t, global = true, env = "GITADEL_LOG_FORMAT")]

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::connect::{ConnectError, Connected, connect};
 use super::signals::Signals;
+use crate::admission::server::ADMIT_PATH;
 use crate::api::SYSTEM_NAMESPACE;
 use crate::http::PlainServer;
 use crate::reconcile::announce;
@@ -63,8 +64,8 @@ pub struct ReconcileArgs {
     /// Service through which the API server reaches the webhook.
     #[arg(long, default_value = "gitadel-system/gitadel", conflicts_with = "webhook_url")]
     pub webhook_service: String,
-    /// URL by which the API server reaches the webhook, instead of a Service.
-    #[arg(long)]
+    /// URL by which the API server reaches the webhook, instead of a Service: https://HOST:PORT/admit.
+    #[arg(long, value_parser = webhook_url)]
     pub webhook_url: Option<String>,
     /// Names and addresses in the serving certificate that is made here, beside the Service's.
     #[arg(long)]
@@ -79,8 +80,8 @@ pub struct ReconcileArgs {
     /// X-Gitlab-Token. Read again for each. Without it, everybody's notifications are taken.
     #[arg(long)]
     pub notification_secret_file: Option<PathBuf>,
-    /// Name of this replica, unique among all.
-    #[arg(long, env = "POD_NAME", default_value = "gitadel")]
+    /// Name of this replica, unique among all: two of one name would both lead.
+    #[arg(long, env = "POD_NAME", default_value_t = host_name())]
     pub identity: String,
     /// Lease that elects the replica that writes.
     #[arg(long, default_value = LEASE_NAME)]
@@ -250,6 +251,23 @@ async fn start(
     Ok(Started { engine, notices, workers })
 }
 
+/// Of a static Pod, the node's.
+fn host_name() -> String {
+    // A system without it is none that Kubernetes runs on; one replica does without a name.
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or("gitadel".into(), |name| name.trim().to_lowercase())
+}
+
+/// The webhook answers on one path only: any other would reject every write, and no one could mend it.
+fn webhook_url(text: &str) -> Result<String, String> {
+    let url: hyper::Uri = text.parse().map_err(|error| format!("{error}"))?;
+    let is_whole = url.scheme_str() == Some("https") && url.host().is_some_and(|host| !host.is_empty());
+    if is_whole && url.path() == ADMIT_PATH && url.query().is_none() {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("it must be https://HOST:PORT{ADMIT_PATH}"))
+    }
+}
+
 fn target(args: &ReconcileArgs) -> Result<ClientTarget, ReconcileError> {
     if let Some(url) = &args.webhook_url {
         return Ok(ClientTarget::Url(url.clone()));
@@ -269,4 +287,24 @@ fn certificate_names(args: &ReconcileArgs, target: &ClientTarget) -> Vec<String>
         ClientTarget::Url(_) => names.extend(["127.0.0.1".into(), "localhost".into()]),
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_a_webhook_is_one_that_answers() {
+        assert!(webhook_url("https://127.0.0.1:9443/admit").is_ok());
+        for wrong in [
+            "https://127.0.0.1:9443",
+            "https://127.0.0.1:9443/admit/",
+            "https://127.0.0.1:9443/admit?a=b",
+            "http://127.0.0.1:9443/admit",
+            "127.0.0.1:9443",
+            "/admit",
+        ] {
+            assert!(webhook_url(wrong).is_err(), "{wrong}");
+        }
+    }
 }
