@@ -51,6 +51,9 @@ async fn mistakes_are_refused_with_what_to_do_instead() {
         with("scope", json!({"namespaces": [], "cluster": "Listed", "clusterKinds": group})),
         delegation(json!({"minimum": 2, "maximum": 2})),
         delegation(json!({"maximum": 10})),
+        with("source", json!({"url": "ssh://git@git.example:2222/a"})),
+        with("source", json!({"url": "git@git.example:a@b:c"})),
+        with("source", json!({"url": "https://git.example/a@b"})),
     ];
     for object in &accepted {
         let said = create(object);
@@ -68,6 +71,9 @@ async fn mistakes_are_refused_with_what_to_do_instead() {
         (with("scope", json!({"namespaces": ["a"], "cluster": "Listed"})), "needs at least one kind"),
         (delegation(json!({"minimum": 3, "maximum": 2})), "minimum must not be greater than maximum"),
         (with("source", json!({"url": "https://git.example/a", "branch": "b", "tag": "t"})), "at most one of branch"),
+        (with("source", json!({"url": "https://alice:s3cret@git.example/a"})), "must hold no password or token"),
+        (with("source", json!({"url": "http://t0ken@git.example/a"})), "must hold no password or token"),
+        (with("source", json!({"url": "ssh://git:s3cret@git.example/a"})), "must hold no password or token"),
         (with("source", json!({"url": "/srv/platform"})), "must be an http(s), ssh or file URL"),
         (with("source", json!({"url": "https://git.example/a", "path": "../b"})), "must be relative to the repository"),
         (with("source", json!({"url": "https://git.example/a", "intervalSeconds": 0})), "greater than or equal to 1"),

@@ -83,6 +83,9 @@ pub struct GitSource {
     #[schemars(length(min = 1, max = 2048), extend("x-kubernetes-validations" = [{
         "rule": "self.matches('^(https?|ssh|file)://.+') || self.matches('^[^/:@]+@[^/:]+:.+')",
         "message": "must be an http(s), ssh or file URL, or user@host:path",
+    }, {
+        "rule": "!self.matches('^(https?|file)://[^/]*@') && !self.matches('^ssh://[^/@]*:[^/]*@')",
+        "message": "must hold no password or token, which everybody who may read it would see: use `credentials`",
     }]))]
     pub url: String,
     /// Branch to follow. The repository's default branch where neither branch, tag nor commit is set.

@@ -183,6 +183,11 @@ mod tests {
         repository.revert().await.unwrap();
         repository.push().await.unwrap();
 
+        assert_eq!(fs::read_to_string(repository.clone.join("web.yaml")).unwrap(), "replicas: 2\n");
+        assert_eq!(repository.log().await.unwrap().lines().count(), 3);
+        let called = fs::read_to_string(scratch.path().join("called")).unwrap();
+        assert_eq!(called, "notify http://127.0.0.1:1/notify/demo\n".repeat(3));
+
         // A visitor whose own configuration looks for hooks elsewhere.
         let elsewhere = scratch.path().join("gitconfig");
         write(&elsewhere, "[core]\n\thooksPath = /nonexistent\n").unwrap();
@@ -202,10 +207,5 @@ mod tests {
         visit(&["commit", "--quiet", "--allow-empty", "--message", "mine"]).await;
         visit(&["push", "--quiet"]).await;
         assert_eq!(calls(), before + 1);
-
-        assert_eq!(fs::read_to_string(repository.clone.join("web.yaml")).unwrap(), "replicas: 2\n");
-        assert_eq!(repository.log().await.unwrap().lines().count(), 3);
-        let called = fs::read_to_string(scratch.path().join("called")).unwrap();
-        assert_eq!(called, "notify http://127.0.0.1:1/notify/demo\n".repeat(3));
     }
 }
