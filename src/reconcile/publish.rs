@@ -195,25 +195,11 @@ fn write(path: &Path, old: &World, meta: Meta, edit: Edit) -> Result<World, Publ
         old.snapshot.meta().sources.iter().map(|source| sources.get(source.name.as_str()).copied()).collect();
     let cluster = meta.cluster.clone();
     let mut writer = SnapshotWriter::create(path, &meta)?;
-    let replaced: HashSet<&ObjectId> = edit.put.iter().map(|draft| &draft.id).chain(&edit.remove).collect();
     let mut secrets: HashMap<ObjectId, Value> = old.secrets.as_ref().clone();
-    for entry in old.snapshot.iter() {
-        let entry = entry?;
-        if replaced.contains(&entry.id().to_owned()) {
-            continue;
-        }
-        match entry.source() {
-            None => writer.keep(&entry, None)?,
-            Some(source) => match moved.get(source).copied().flatten() {
-                Some(source) => writer.keep(&entry, Some(source))?,
-                None => continue,
-            },
-        }
-    }
     for draft in &edit.put {
         writer.put(draft)?;
     }
-    writer.finish()?;
+    writer.finish_over(&old.snapshot, &edit.remove, |source| moved.get(source).copied().flatten())?;
     for id in &edit.remove {
         secrets.remove(id);
     }

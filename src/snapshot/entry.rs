@@ -110,7 +110,6 @@ impl EntryDraft {
 /// One object of an open snapshot, proven intact.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    bytes: &'a [u8],
     record: Record,
     class: EntryClass,
     id: ObjectRef<'a>,
@@ -136,7 +135,7 @@ impl<'a> Entry<'a> {
         };
         let class = EntryClass::from_number(record.class)?;
         let canonical = (!canonical.is_empty()).then(|| Node::root(canonical));
-        Some(Self { bytes, record, class, id, head, canonical })
+        Some(Self { record, class, id, head, canonical })
     }
 
     pub fn id(&self) -> ObjectRef<'a> {
@@ -193,14 +192,6 @@ impl<'a> Entry<'a> {
     /// Why the object cannot be canonicalised or applied.
     pub fn problem(&self) -> Option<&'a str> {
         self.text("problem")
-    }
-
-    pub(super) fn bytes(&self) -> &'a [u8] {
-        self.bytes
-    }
-
-    pub(super) fn record(&self) -> Record {
-        self.record
     }
 
     fn text(&self, name: &str) -> Option<&'a str> {

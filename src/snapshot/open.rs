@@ -96,6 +96,11 @@ impl Snapshot {
         })
     }
 
+    /// The records with the bytes of their entries, unread; None: these lie outside of the file.
+    pub(super) fn records(&self) -> impl Iterator<Item = (Record, Option<&[u8]>)> {
+        (0..self.len()).filter_map(|position| self.index().get(position)).map(|record| (record, self.bytes(record)))
+    }
+
     pub fn len(&self) -> usize {
         self.index().len()
     }
@@ -121,9 +126,13 @@ impl Snapshot {
     }
 
     fn entry(&self, record: Record) -> Option<Entry<'_>> {
+        Entry::read(self.bytes(record)?, record)
+    }
+
+    fn bytes(&self, record: Record) -> Option<&[u8]> {
         let start = usize::try_from(record.offset).ok()?;
         let end = start.checked_add(usize::try_from(record.length).ok()?)?;
-        Entry::read(self.mapping[self.entries.clone()].get(start..end)?, record)
+        self.mapping[self.entries.clone()].get(start..end)
     }
 }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::entry::{Entry, EntryDraft};
 use super::format::{self, HEADER_LENGTH, Header, Record, Section};
-use super::{Meta, SnapshotError};
-use crate::object::ObjectRef;
+use super::{Meta, Snapshot, SnapshotError};
+use crate::object::{ObjectId, ObjectRef};
 
 /// Where a snapshot is prepared that will replace the one at `path`.
 pub fn preparing_path(path: &Path) -> PathBuf {
@@ -61,15 +61,35 @@ impl SnapshotWriter {
         self.append(draft.id.as_ref(), digest, &bytes, about)
     }
 
-    /// Adds an object as it is in another snapshot, byte for byte, under the number that its source has in this one.
+    /// As [`finish`](Self::finish), with all that another snapshot holds beside what was put into this one and what is
+    /// `removed`. `source` tells the number of a source in this one; the objects of a source that has none are left out.
+    ///
+    /// They are copied unread, so that a change of one object costs little among ten thousand. One that is damaged stays
+    /// so, and is found where it is used.
     ///
     /// # Errors
-    /// As for [`put`](Self::put).
-    pub fn keep(&mut self, entry: &Entry<'_>, source: Option<usize>) -> Result<(), SnapshotError> {
-        self.check_source(entry.id(), source)?;
-        let Record { class, checksum, .. } = entry.record();
-        let about = About { source: source.and_then(Record::source_number), class, checksum };
-        self.append(entry.id(), format::digest(entry.id()), entry.bytes(), about)
+    /// As for [`put`](Self::put) and [`finish`](Self::finish).
+    pub fn finish_over(
+        mut self,
+        before: &Snapshot,
+        removed: &HashSet<ObjectId>,
+        source: impl Fn(usize) -> Option<usize>,
+    ) -> Result<u64, SnapshotError> {
+        let removed = removed.iter().map(|id| format::digest(id.as_ref()));
+        let superseded: HashSet<[u8; 32]> = self.encoder.known.iter().copied().chain(removed).collect();
+        let hashes: HashSet<u64> = superseded.iter().map(format::leading).collect();
+        for (record, bytes) in before.records() {
+            let bytes = bytes.ok_or(SnapshotError::Damaged("an entry lies outside of the file"))?;
+            let gone = hashes.contains(&record.hash)
+                && Entry::read(bytes, record).is_none_or(|e| superseded.contains(&format::digest(e.id())));
+            let number = record.source.map(|number| source(usize::from(number)));
+            if gone || number == Some(None) {
+                continue;
+            }
+            let source = number.flatten().and_then(Record::source_number);
+            self.write(|encoder| encoder.copy(record, source, bytes))?;
+        }
+        self.finish()
     }
 
     /// Puts the snapshot in the place of the one before, and tells its size in bytes.
@@ -93,9 +113,15 @@ impl SnapshotWriter {
     }
 
     fn append(&mut self, id: ObjectRef<'_>, digest: [u8; 32], bytes: &[u8], about: About) -> Result<(), SnapshotError> {
-        let failed = |source| SnapshotError::Write { path: self.path.clone(), source };
-        let added = self.encoder.append(digest, bytes, about).map_err(failed)?;
+        let added = self.write(|encoder| encoder.append(digest, bytes, about))?;
         if added { Ok(()) } else { Err(SnapshotError::Duplicate { id: id.to_owned() }) }
+    }
+
+    fn write<T>(
+        &mut self,
+        write: impl FnOnce(&mut Encoder<BufWriter<File>>) -> io::Result<T>,
+    ) -> Result<T, SnapshotError> {
+        write(&mut self.encoder).map_err(|source| SnapshotError::Write { path: self.path.clone(), source })
     }
 
     fn check_source(&self, id: ObjectRef<'_>, source: Option<usize>) -> Result<(), SnapshotError> {
@@ -164,16 +190,25 @@ impl<W: Write + Seek> Encoder<W> {
         if !self.known.insert(digest) {
             return Ok(false);
         }
+        self.add(format::leading(&digest), bytes, about)?;
+        Ok(true)
+    }
+
+    /// Adds an entry of another snapshot, whose id is not there yet.
+    fn copy(&mut self, record: Record, source: Option<u16>, bytes: &[u8]) -> io::Result<()> {
+        self.add(record.hash, bytes, About { source, class: record.class, checksum: record.checksum })
+    }
+
+    fn add(&mut self, hash: u64, bytes: &[u8], about: About) -> io::Result<()> {
         let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "an object of more than 4 GiB");
         let length = u32::try_from(bytes.len()).map_err(|_| too_large())?;
         self.broken = true;
         self.out.write_all(bytes)?;
         self.broken = false;
         let About { source, class, checksum } = about;
-        let hash = format::leading(&digest);
         self.records.push(Record { hash, offset: self.entries, length, source, class, checksum });
         self.entries += u64::from(length);
-        Ok(true)
+        Ok(())
     }
 
     pub(super) fn finish(mut self) -> io::Result<(u64, W)> {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -93,22 +93,37 @@ proptest! {
     }
 
     #[test]
-    fn kept_entries_are_those_of_the_snapshot_before(drafts in any_drafts()) {
+    fn a_revision_holds_what_is_new_and_the_rest_of_the_snapshot_before(
+        drafts in any_drafts(), mut put in any_drafts(), choices in prop::collection::vec(any::<bool>(), 40),
+    ) {
         let directory = tempfile::tempdir().unwrap();
         let (first, second) = (directory.path().join("first"), directory.path().join("second"));
         write(&first, &meta(1), &drafts.values().cloned().collect::<Vec<_>>());
         let before = Snapshot::open(&first, None).unwrap();
-        let mut writer = SnapshotWriter::create(&second, &meta(2)).unwrap();
-        for entry in before.iter() {
-            let entry = entry.unwrap();
-            // The sources are renumbered: the first has become the second and the other way round.
-            writer.keep(&entry, entry.source().map(|source| 1 - source)).unwrap();
+        // Of each two, one is put again otherwise, or removed.
+        let mut choices = choices.into_iter();
+        let mut chosen = || choices.next().unwrap_or_default();
+        for draft in drafts.values().filter(|_| chosen()) {
+            put.insert(draft.id.clone(), EntryDraft { inputs: "other".into(), ..draft.clone() });
         }
-        writer.finish().unwrap();
+        let removed: HashSet<ObjectId> =
+            drafts.keys().filter(|id| !put.contains_key(*id) && chosen()).cloned().collect();
+        let mut writer = SnapshotWriter::create(&second, &meta(2)).unwrap();
+        for draft in put.values() {
+            writer.put(draft).unwrap();
+        }
+        // The first source has become the second, and the second is gone.
+        writer.finish_over(&before, &removed, |source| (source == 0).then_some(1)).unwrap();
         let after = Snapshot::open(&second, None).unwrap();
-        prop_assert_eq!(after.len(), drafts.len());
-        for draft in drafts.into_values() {
-            assert_holds(&after, &EntryDraft { source: draft.source.map(|source| 1 - source), ..draft });
+        let kept = drafts.into_values().filter(|draft| {
+            !put.contains_key(&draft.id) && !removed.contains(&draft.id) && draft.source != Some(1)
+        });
+        let expected: Vec<EntryDraft> = put.values().cloned()
+            .chain(kept.map(|draft| EntryDraft { source: draft.source.map(|_| 1), ..draft }))
+            .collect();
+        prop_assert_eq!(after.len(), expected.len());
+        for draft in &expected {
+            assert_holds(&after, draft);
         }
     }
 }
