@@ -20,15 +20,15 @@ pub struct Contribution<'a> {
     pub rendered: Option<&'a Arc<Rendered>>,
 }
 
-/// Where a desired object is declared.
+/// Where a desired object is declared. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Declaration {
     /// Index of the source.
     pub source: usize,
-    pub file: String,
+    pub file: Arc<str>,
     /// Index of the manifest in the file.
     pub index: usize,
-    pub summary: ManifestSummary,
+    pub summary: Arc<ManifestSummary>,
     pub stage: Stage,
 }
 
@@ -82,12 +82,13 @@ pub fn resolve(contributions: &[Contribution<'_>], kinds: &Kinds) -> Desired {
     let mut desired = Desired::default();
     for (index, contribution) in contributions.iter().enumerate() {
         for (file, rendered) in contribution.rendered.iter().flat_map(|rendered| &rendered.files) {
+            let file: Arc<str> = file.as_str().into();
             for (position, summary) in rendered.manifests.iter().enumerate() {
                 let declaration = Declaration {
                     source: index,
-                    file: file.clone(),
+                    file: Arc::clone(&file),
                     index: position,
-                    summary: summary.clone(),
+                    summary: Arc::clone(summary),
                     stage: Stage::of(&summary.id.kind),
                 };
                 desired.add(contributions, declaration, kinds);

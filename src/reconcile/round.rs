@@ -93,11 +93,11 @@ impl Round<'_> {
     /// # Errors
     /// What stops the round as a whole. What was published stays.
     pub async fn run(mut self) -> Result<RoundReport, RoundError> {
-        self.check_mutators()?;
+        let mut desired = self.resolve();
+        self.check_mutators(&desired)?;
         self.canonicaliser.enter(&self.environment);
         self.publish_sources().await?;
         let mut report = RoundReport::default();
-        let mut desired = self.resolve();
         // The others hear of the commit now, and look at it while this replica asks about its objects.
         self.workshop.publisher.reached(Step::default());
         for (stage_index, stage) in Stage::ALL.into_iter().enumerate() {
@@ -178,9 +178,8 @@ impl Round<'_> {
         resolve(&contributions, &self.kinds)
     }
 
-    fn check_mutators(&self) -> Result<(), RoundError> {
+    fn check_mutators(&self, desired: &Desired) -> Result<(), RoundError> {
         let world = self.workshop.publisher.world();
-        let desired = self.resolve();
         self.environment.require_declared_mutators(|id| {
             let governed = self.participants.iter().any(|p| p.source.governs(id.group, id.kind, id.namespace, id.name));
             // Where nobody governs mutators, the cluster's own are part of what the server does.

@@ -28,7 +28,7 @@ pub struct RenderedFile {
     pub blob: String,
     /// Bytes of the file.
     pub size: u64,
-    pub manifests: Vec<ManifestSummary>,
+    pub manifests: Vec<Arc<ManifestSummary>>,
     pub problems: Vec<FileProblem>,
 }
 
@@ -41,7 +41,7 @@ impl Rendered {
     /// Every object with its file and its index for [`body`], in the order of paths.
     pub fn manifests(&self) -> impl Iterator<Item = (&str, usize, &ManifestSummary)> {
         self.files.iter().flat_map(|(path, file)| {
-            file.manifests.iter().enumerate().map(move |(index, summary)| (path.as_str(), index, summary))
+            file.manifests.iter().enumerate().map(move |(index, summary)| (path.as_str(), index, summary.as_ref()))
         })
     }
 }
@@ -136,6 +136,6 @@ fn parse_all(repository: &Repository, files: &[ManifestFile]) -> Result<Vec<(Str
 fn parse(repository: &Repository, file: &ManifestFile) -> Result<(String, Arc<RenderedFile>), RenderError> {
     let content = repository.read(&file.blob)?;
     let (manifests, problems) = manifests(&file.path, &content);
-    let manifests = manifests.into_iter().map(|(summary, _)| summary).collect();
+    let manifests = manifests.into_iter().map(|(summary, _)| Arc::new(summary)).collect();
     Ok((file.path.clone(), Arc::new(RenderedFile { blob: file.blob.clone(), size: file.size, manifests, problems })))
 }

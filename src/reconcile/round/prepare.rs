@@ -85,7 +85,7 @@ impl Round<'_> {
     ) -> Outcome {
         let participant = &self.participants[declaration.source];
         let Some(state) = &participant.state else { return Outcome::Kept };
-        let blob = state.rendered.files.get(&declaration.file).map_or("", |file| file.blob.as_str());
+        let blob = state.rendered.files.get(&*declaration.file).map_or("", |file| file.blob.as_str());
         let inputs = Inputs {
             digest: declaration.summary.digest.clone(),
             environment: self.environment.digest.clone(),
@@ -107,7 +107,7 @@ impl Round<'_> {
         if same
             && values_known
             && earlier.as_ref() == Some(&inputs)
-            && known.and_then(|e| e.file()) == Some(declaration.file.as_str())
+            && known.and_then(|e| e.file()) == Some(&*declaration.file)
         {
             self.workshop.metrics.canonicalisations.with_label_values(&["cached"]).inc();
             return Outcome::Kept;
@@ -119,7 +119,7 @@ impl Round<'_> {
             version: declaration.summary.api_version.clone(),
             canonical: entry.as_ref().and_then(|entry| entry.canonical()).map(|canonical| canonical.to_value()),
             inputs: inputs.to_string(),
-            file: Some(declaration.file.clone()),
+            file: Some(declaration.file.as_ref().to_owned()),
             lines: None,
             recreate: declaration.summary.recreate,
             // An object that is deleted by a way round admission is made anew with another one at once, and its children
