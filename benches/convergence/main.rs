@@ -1,8 +1,8 @@
 //! What a whole gitadel does on a real control plane: from a commit to the state of the cluster, back from drift, and
 //! from a cold start; and the memory that it takes.
 //!
-//! `cargo bench --bench convergence -- 1000 10000` names the numbers of objects; `--memory 50000` adds as many at the end
-//! to see the memory. Each number gets a control plane of its own, on which bare loops write the same objects just before:
+//! `cargo bench --bench convergence -- 1000 10000 --memory 50000` names the numbers of objects, and how many there are to
+//! be at the end to see the memory. These are the ones that it takes when nothing is named. Each number gets a control plane of its own, on which bare loops write the same objects just before:
 //! what the API server takes from a client that does nothing but write. No controller manager runs: its own writes would
 //! come in between, in each run at another moment.
 
@@ -31,6 +31,7 @@ use support::bypass::send;
 use support::governed::{Governed, NAME, condition, git};
 
 const SIZES: [usize; 2] = [1_000, 10_000];
+const MEMORY: usize = 50_000;
 const OBJECTS_PER_FILE: usize = 10;
 const SMALL_COMMITS: usize = 20;
 const LIMIT: Duration = Duration::from_secs(600);
@@ -38,11 +39,13 @@ const LIMIT: Duration = Duration::from_secs(600);
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let memory = arguments.iter().position(|a| a == "--memory").map(|at| arguments[at + 1].parse::<usize>().unwrap());
+    let mut memory =
+        arguments.iter().position(|a| a == "--memory").map(|at| arguments[at + 1].parse::<usize>().unwrap());
     let mut sizes: Vec<usize> =
         arguments.iter().take_while(|a| *a != "--memory").filter_map(|a| a.parse().ok()).collect();
     if sizes.is_empty() {
         sizes = SIZES.into();
+        memory = memory.or(Some(MEMORY));
     }
     let largest = sizes.iter().copied().max().unwrap_or_default();
     for size in sizes {
