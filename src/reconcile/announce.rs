@@ -87,15 +87,13 @@ pub async fn follow(
 
 /// The authorities of all replicas, for the webhook configuration.
 pub async fn bundle(mut replicas: watch::Receiver<Replicas>, bundle: watch::Sender<String>) {
-    loop {
+    // Until the others are listed, it would be this replica's alone, and the configuration without them.
+    while replicas.changed().await.is_ok() {
         let authorities = ca_bundle(&replicas.borrow_and_update());
         bundle.send_if_modified(|known| {
             let changed = *known != authorities;
             known.clone_from(&authorities);
             changed
         });
-        if replicas.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -25,7 +25,7 @@ use super::kinds::Kinds;
 use super::observed::{Observed, api_resource};
 use super::peers::Step;
 use super::publish::{Edit, PublishError};
-use super::round::Participant;
+use super::round::{Participant, sealed};
 use super::watch::is_watched;
 use super::webhook_configuration::CanaryError;
 use crate::admission::own::{baseline_digest, is_canary};
@@ -68,6 +68,11 @@ pub enum BaselineState {
 impl BaselineState {
     pub fn is_recorded(&self) -> bool {
         matches!(self, Self::Recorded(_))
+    }
+
+    /// Whether it could not be found out yet if there is a record.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
     }
 
     /// Whether what is undeclared is rejected.
@@ -165,6 +170,7 @@ impl<'a> Recorder<'a> {
             return Ok(());
         }
         let sources: Vec<Source> = participants.iter().map(|participant| participant.source.clone()).collect();
+        let sealed = sealed(participants);
         self.workshop
             .publisher
             .publish(move |world, meta| {
@@ -193,7 +199,7 @@ impl<'a> Recorder<'a> {
                 {
                     return None;
                 }
-                meta.sources = sources;
+                (meta.sources, meta.sealed) = (sources, sealed);
                 Some(edit)
             })
             .await?;
@@ -236,7 +242,7 @@ impl<'a> Recorder<'a> {
         let world = self.enter(enforcement, &provisional, Vec::new()).await?;
         self.workshop.publisher.served(&world, SERVED_LIMIT).await;
         self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
-        governor.desire(&world);
+        governor.refresh(&world);
         if governor.prove_closed(enforcement).await?.is_none() {
             tracing::info!(
                 enforcement,

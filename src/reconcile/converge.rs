@@ -139,7 +139,9 @@ impl Workshop {
             }
             (Some(Assessment::Terminating), _) => Err(ConvergeError::Terminating),
             (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live).await,
-            (Some(Assessment::Free | Assessment::Kept), Some(live)) if work.cause == Cause::Prune => {
+            (Some(Assessment::Free | Assessment::Kept), Some(live))
+                if matches!(work.cause, Cause::Prune | Cause::Obstacle) =>
+            {
                 self.delete(&world, kind, work, &live).await
             }
             (None, _) => self.write(&world, kind, work, None, Vec::new()).await,
@@ -215,7 +217,7 @@ impl Workshop {
         if self.recording.load(Ordering::SeqCst) {
             return Err(ConvergeError::BaselineNotRecorded);
         }
-        if work.cause != Cause::Prune && self.unsettled.holds(&work.id) {
+        if !matches!(work.cause, Cause::Prune | Cause::Obstacle) && self.unsettled.holds(&work.id) {
             return Err(ConvergeError::NotSettled);
         }
         // A prune was counted against the guard as a whole, before it began.

@@ -36,6 +36,8 @@ pub use enforcements::Directories;
 use enforcements::Enforcements;
 
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+/// By then the Enforcements are listed, or cannot be.
+const LONGEST_LIST: Duration = Duration::from_secs(10);
 /// Pause before a round is repeated that left something undone; it doubles.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
@@ -94,6 +96,8 @@ impl Engine {
         let mut records = baseline_record::watch(client).boxed();
         let mut status_tick = tokio::time::interval(STATUS_INTERVAL);
         status_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.cycle.remember();
+        let began = Instant::now();
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
@@ -117,6 +121,9 @@ impl Engine {
                 Ok(()) = self.leader.changed() => self.leadership_changed(),
                 () = self.schedule.reached(), if self.enforcements.are_listed() => self.round().await,
                 _ = status_tick.tick() => {
+                    if !self.enforcements.are_listed() && began.elapsed() > LONGEST_LIST {
+                        self.resume().await;
+                    }
                     self.cycle.coverage.release_if(false);
                     self.report().await;
                 }
@@ -132,6 +139,12 @@ impl Engine {
             self.cycle.coverage.begin_anew();
             self.enforcements.begin_anew();
             self.schedule.now();
+        }
+    }
+
+    async fn resume(&mut self) {
+        if let Some(Err(error)) = self.stop.run_until_cancelled(self.cycle.resume(&self.enforcements)).await {
+            tracing::warn!(%error, "what an earlier process left cannot be watched yet");
         }
     }
 

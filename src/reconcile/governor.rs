@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Client;
 use tokio::sync::watch;
 
 use super::events::EventLog;
 use super::webhook_configuration::{
-    Canary, CanaryError, Cause, ClientTarget, Desired, Guard, GuardEvent, generate, places, prove_enforcing,
+    Canary, CanaryError, Cause, ClientTarget, Desired, Extent, Guard, GuardEvent, Wanted, generate, likeness, places,
+    prove_enforcing,
 };
 use super::world::World;
 use crate::supervisor::Supervisor;
@@ -23,7 +23,7 @@ const PROOF_LIMIT: Duration = Duration::from_secs(18);
 
 pub struct Governor {
     client: Client,
-    worlds: watch::Sender<Option<Arc<World>>>,
+    worlds: watch::Sender<Option<(Arc<World>, Extent)>>,
     enforcing: watch::Receiver<bool>,
 }
 
@@ -50,9 +50,15 @@ impl Governor {
         Self { client, worlds, enforcing }
     }
 
-    /// A new world is published.
-    pub fn desire(&self, world: &Arc<World>) {
-        self.worlds.send_replace(Some(Arc::clone(world)));
+    /// The configuration follows from this world from now on.
+    pub fn desire(&self, world: &Arc<World>, extent: Extent) {
+        self.worlds.send_replace(Some((Arc::clone(world), extent)));
+    }
+
+    /// The same is known as before, of a newer world.
+    pub fn refresh(&self, world: &Arc<World>) {
+        let extent = self.worlds.borrow().as_ref().map_or(Extent::Governed, |(_, extent)| *extent);
+        self.desire(world, extent);
     }
 
     /// Whether a canary was rejected since the configuration was last written.
@@ -67,7 +73,7 @@ impl Governor {
     /// # Errors
     /// It was not, in time.
     pub async fn prove_closed(&self, enforcement: &str) -> Result<Option<Duration>, CanaryError> {
-        let world = self.worlds.borrow().clone();
+        let world = self.worlds.borrow().clone().map(|(world, _)| world);
         let Some(canary) = world.and_then(|world| canary(&world, Some(enforcement))) else { return Ok(None) };
         match prove_enforcing(self.client.clone(), &canary, TAKEN_UP).await {
             Ok(took) => Ok(Some(took)),
@@ -82,16 +88,16 @@ impl Governor {
 }
 
 async fn follow(
-    mut worlds: watch::Receiver<Option<Arc<World>>>,
+    mut worlds: watch::Receiver<Option<(Arc<World>, Extent)>>,
     mut ca_bundle: watch::Receiver<String>,
     target: ClientTarget,
-    desired: watch::Sender<Option<ValidatingWebhookConfiguration>>,
+    desired: watch::Sender<Option<Wanted>>,
     canaries: watch::Sender<Option<Canary>>,
 ) {
     loop {
         let world = worlds.borrow_and_update().clone();
         let authorities = ca_bundle.borrow_and_update().clone();
-        if let Some(world) = world
+        if let Some((world, extent)) = world
             && !authorities.is_empty()
         {
             let meta = world.snapshot.meta();
@@ -103,7 +109,8 @@ async fn follow(
                 ca_bundle: &authorities,
                 reconciler_users: &meta.reconciler_users,
             });
-            desired.send_if_modified(|known| replace_if_new(known, Some(Some(configuration))));
+            let wanted = Wanted { configuration, served: likeness::served(&meta.kinds), extent };
+            desired.send_if_modified(|known| replace_if_new(known, Some(Some(wanted))));
         }
         tokio::select! {
             changed = worlds.changed() => if changed.is_err() { return },

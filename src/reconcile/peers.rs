@@ -77,6 +77,11 @@ impl Peers {
         Self { own_name: own_name.to_owned(), replicas, given_up: Mutex::default() }
     }
 
+    /// Whether another replica answers the API server.
+    pub fn any_serves(&self) -> bool {
+        self.replicas.borrow().iter().any(|(name, replica)| *name != self.own_name && replica.serving.is_some())
+    }
+
     /// Waits until every ready replica serves what is wanted, a few seconds at most.
     pub async fn wait(&self, wanted: &Progress) {
         self.wait_for(wanted, LIMIT).await;

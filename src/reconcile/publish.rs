@@ -168,7 +168,8 @@ impl Publisher {
         Ok(())
     }
 
-    fn is_released(&self) -> bool {
+    /// Whether the webhook has a snapshot.
+    pub fn is_released(&self) -> bool {
         self.released.load(Ordering::SeqCst)
     }
 
@@ -182,7 +183,12 @@ impl Publisher {
 fn progress_of(world: &World, step: Step) -> Progress {
     let sources = &world.snapshot.meta().sources;
     Progress {
-        commits: sources.iter().map(|source| (source.name.clone(), source.commit.clone())).collect(),
+        // Of a source that was not read yet nothing can be said.
+        commits: sources
+            .iter()
+            .filter(|source| !source.commit.is_empty())
+            .map(|source| (source.name.clone(), source.commit.clone()))
+            .collect(),
         step,
         closed: sources.iter().filter(|s| s.baseline_recorded).map(|source| source.name.clone()).collect(),
     }

@@ -34,6 +34,8 @@ pub enum Cause {
     Drift,
     /// It left Git.
     Prune,
+    /// It is undeclared, and nothing can be brought about before it is gone.
+    Obstacle,
 }
 
 #[derive(Debug)]

@@ -102,6 +102,7 @@ impl Exchange {
         let mut renewal = tokio::time::interval(RENEW);
         renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut roll = Roll::default();
+        let (mut listed, mut told) = (false, false);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => {
@@ -121,6 +122,7 @@ impl Exchange {
                 event = events.next() => match event {
                     Some(Ok(event)) => {
                         let forged = self.is_forged(&event);
+                        listed |= matches!(event, watcher::Event::InitDone);
                         roll.observe(event, Instant::now());
                         if forged {
                             tracing::warn!(replica = self.name, "somebody else wrote this replica's Lease: announced anew");
@@ -131,11 +133,16 @@ impl Exchange {
                     None => return,
                 },
             }
+            if !listed {
+                continue;
+            }
             let mut live = roll.live(Instant::now());
             // Of itself a replica knows better than any Lease says.
             live.insert(self.name.clone(), self.own.borrow().clone());
+            // Whoever waits for the others is told of the first list also where there are none.
+            let first = !std::mem::replace(&mut told, true);
             self.replicas.send_if_modified(|known| {
-                let changed = *known != live;
+                let changed = first || *known != live;
                 *known = live;
                 changed
             });

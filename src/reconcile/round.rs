@@ -13,6 +13,7 @@ mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 
@@ -20,14 +21,14 @@ use self::batch::Ready;
 use super::canonicaliser::Canonicaliser;
 use super::converge::Workshop;
 use super::desired::{Contribution, Declaration, Desired, SourceProblem, Stage, resolve};
-use super::environment::Environment;
+use super::environment::{Environment, MutatorActive};
 use super::kinds::Kinds;
 use super::openapi::ListSchemas;
 use super::peers::Step;
 use super::publish::{Edit, PublishError};
-use super::queue::Queue;
+use super::queue::{Cause, Live, Queue, Work};
 use super::sources::SourceState;
-use crate::api::Problem;
+use crate::api::{Problem, Undeclared};
 use crate::object::ObjectId;
 use crate::snapshot::Source;
 
@@ -45,6 +46,15 @@ pub struct Participant {
     pub prune: bool,
     /// The inventory may name objects that this process does not know.
     pub recall: bool,
+    /// It was in force before this process knew all that it holds.
+    pub sealed: bool,
+    /// What it declares is what is known to this process.
+    pub certain: bool,
+}
+
+/// The names of those of which not everything is known yet.
+pub fn sealed(participants: &[Participant]) -> BTreeSet<String> {
+    participants.iter().filter(|p| p.sealed).map(|p| p.source.name.clone()).collect()
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +79,7 @@ pub enum RoundError {
     #[error(transparent)]
     Environment(#[from] super::environment::EnvironmentError),
     #[error(transparent)]
-    MutatorActive(#[from] super::environment::MutatorActive),
+    MutatorActive(#[from] MutatorActive),
     #[error(transparent)]
     Kinds(#[from] super::kinds::KindsError),
     #[error(transparent)]
@@ -180,26 +190,46 @@ impl Round<'_> {
 
     fn check_mutators(&self, desired: &Desired) -> Result<(), RoundError> {
         let world = self.workshop.publisher.world();
-        self.environment.require_declared_mutators(|id| {
+        let undeclared = self.environment.undeclared_mutators(|id| {
             let governed = self.participants.iter().any(|p| p.source.governs(id.group, id.kind, id.namespace, id.name));
             // Where nobody governs mutators, the cluster's own are part of what the server does.
             !governed
                 || desired.objects.contains_key(&id.to_owned())
                 || matches!(world.entry(id), Ok(Some(_)))
                 || !self.participants.iter().any(|p| p.source.baseline_recorded)
-        })?;
-        Ok(())
+        });
+        if undeclared.is_empty() {
+            return Ok(());
+        }
+        // While one is there nothing is brought about. So it does not wait until everything was.
+        for id in undeclared.iter().filter(|id| self.leader && self.may_remove(id)) {
+            let (live, cause, since) = (Live::Unknown, Cause::Obstacle, Instant::now());
+            self.queue.push(Work { id: id.clone(), live, cause, since });
+        }
+        Err(MutatorActive(undeclared).into())
+    }
+
+    /// Whether all who govern a place say that what is undeclared there goes, and are known well enough to say so.
+    fn may_remove(&self, id: &ObjectId) -> bool {
+        let governs = |source: &Source| source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name);
+        let mut governing = self.participants.iter().filter(|p| governs(&p.source)).peekable();
+        governing.peek().is_some()
+            && governing.all(|p| {
+                let is_known = p.certain && (p.state.is_some() || !p.sealed);
+                is_known && p.source.baseline_recorded && p.source.undeclared_objects == Undeclared::Deny
+            })
     }
 
     /// Makes sources and kinds known to the webhook. The objects follow batch by batch.
     async fn publish_sources(&self) -> Result<(), RoundError> {
         let kinds = Arc::clone(&self.kinds);
         let sources: Vec<Source> = self.participants.iter().map(|p| p.source.clone()).collect();
+        let sealed = sealed(self.participants);
         let environment = self.environment.digest.clone();
         self.workshop
             .publisher
             .publish(move |_, meta| {
-                meta.sources = sources;
+                (meta.sources, meta.sealed) = (sources, sealed);
                 meta.kinds = kinds.iter().map(|kind| kind.info.clone()).collect();
                 meta.environment = environment;
                 Some(Edit { kinds: Some(kinds), ..Edit::default() })

@@ -79,7 +79,10 @@ impl World {
 
     /// Whether an undeclared object in this place is drift.
     pub fn removes(&self, id: ObjectRef<'_>) -> bool {
-        self.snapshot.meta().answering(id).any(Source::is_closed)
+        let meta = self.snapshot.meta();
+        // What a sealed one declares is not known.
+        let is_sealed = |source: &Source| meta.sealed.contains(&source.name) && source.governs_id(id);
+        meta.answering(id).any(Source::is_closed) && !meta.sources.iter().any(is_sealed)
     }
 
     /// Whether drift of this object is put right, or only reported.

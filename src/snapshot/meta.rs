@@ -22,6 +22,10 @@ pub struct Meta {
     pub environment: String,
     /// One for each Enforcement that can be enforced, in order of their names.
     pub sources: Vec<Source>,
+    /// Enforcements that were in force before this replica knew all that they hold. What has no entry in their scopes
+    /// may be declared or of the baseline: it stays as it is.
+    #[serde(default)]
+    pub sealed: BTreeSet<String>,
     /// The kinds that the API server serves.
     pub kinds: Vec<KindInfo>,
     /// Namespaces that are being deleted: their contents may go.
@@ -36,7 +40,7 @@ pub struct Meta {
 }
 
 /// An Enforcement as the webhook needs it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Name of the Enforcement.
     pub name: String,
@@ -112,7 +116,7 @@ impl Source {
 }
 
 /// Fields that Git leaves to one user.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DelegatedFields {
     pub user: String,
     pub kind: GroupKind,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gitadel::demo::control_plane::{ControlPlane, Options};
 use gitadel::reconcile::webhook_configuration::guard::{Cause, store};
 use gitadel::reconcile::webhook_configuration::{
-    Canary, CanaryError, Guard, GuardEvent, NAME, Place, is_in_force, prove_enforcing,
+    Canary, CanaryError, Extent, Guard, GuardEvent, NAME, Place, Wanted, is_in_force, prove_enforcing,
 };
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
@@ -60,7 +60,11 @@ async fn what_is_deleted_or_altered_comes_back_and_is_proven() {
         events
     };
     let (mut leader, mut follower) = (run(true), run(false));
-    desired.send_replace(Some(wanted.clone()));
+    desired.send_replace(Some(Wanted {
+        configuration: wanted.clone(),
+        served: Default::default(),
+        extent: Extent::Whole,
+    }));
     stored_and_enforcing(&mut leader, Cause::Planned).await;
 
     let live = api.get(NAME).await.unwrap();

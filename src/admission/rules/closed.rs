@@ -5,11 +5,15 @@ use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
+use crate::snapshot::Source;
 
 pub const RULE: Rule = Rule { name: "undeclared", judge };
 
 fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
+    if let Some(source) = sealed(context) {
+        return unknown(context, source);
+    }
     // One that is closed answers before those that are not.
     if context.source.is_some_and(|source| !source.is_closed()) {
         return admit(Class::Undeclared);
@@ -34,13 +38,35 @@ fn judge(context: &Context<'_>) -> Judgement {
     }
 }
 
+/// The Enforcement of which this replica does not know all that it holds, if one governs the place.
+fn sealed<'a>(context: &Context<'a>) -> Option<&'a Source> {
+    let (meta, id) = (context.snapshot.meta(), context.id);
+    let mut sealed = meta.sources.iter().filter(|source| meta.sealed.contains(&source.name));
+    sealed.find(|source| source.governs_id(id))
+}
+
+/// Whether this object is declared, of the baseline or nothing at all, another replica may know.
+fn unknown(context: &Context<'_>, source: &Source) -> Judgement {
+    if let Some((old, new)) = context.states()
+        && context.foreign_changes(old, new).is_empty()
+    {
+        return admit(Class::Undeclared);
+    }
+    let reason = format!(
+        "stays as it is: Enforcement \"{}\" governs it, and this replica of gitadel does not know yet all that is in \
+         force there. Try again when the conditions of that Enforcement say that its source is read.",
+        source.name
+    );
+    deny(Class::Undeclared, denial::other(context, reason))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World, config_map, with};
+    use crate::admission::testing::{Review, World, config_map, set, with};
     use crate::api::Undeclared;
 
     #[test]
@@ -60,6 +86,21 @@ mod tests {
         let expected = "configmaps \"x\" in \"shop\" is not declared in Git at main@1a2b3c4 and cannot be created. \
             Add it by a commit to https://git.example.com/shop.git.";
         assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn what_is_not_known_yet_stays_as_it_is() {
+        let sealed = || World::new().meta(|meta| meta.sealed = set(&["all"]));
+        let changed = with(&config_map("x"), "/data/a", json!("2"));
+        let cases = [
+            ("created", Review::create(&config_map("x")), Deny, RULE.name),
+            ("changed", Review::update(&config_map("x"), &changed), Deny, RULE.name),
+            ("deleted", Review::delete(&config_map("x")), Deny, RULE.name),
+            ("no change", Review::update(&config_map("x"), &config_map("x")), Allow, RULE.name),
+        ];
+        sealed().expect(&cases);
+        sealed().source(|source| source.baseline_recorded = false).expect(&cases);
+        sealed().declare(&config_map("x")).expect(&[("what is", Review::create(&config_map("x")), Allow, "declared")]);
     }
 
     #[test]

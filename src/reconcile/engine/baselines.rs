@@ -14,33 +14,23 @@ use crate::reconcile::governor::Governor;
 use crate::reconcile::kinds::Kinds;
 use crate::reconcile::peers::Step;
 use crate::reconcile::round::Participant;
-use crate::reconcile::world::World;
 
-/// Reads the records of all who take part. True where one could not be read.
-pub async fn load(workshop: &Workshop, known: &mut BTreeMap<String, Known>, participants: &mut [Participant]) -> bool {
+/// Reads the records of all Enforcements: they tell which of them were in force before this process began. True where
+/// one could not be read.
+pub async fn load(workshop: &Workshop, known: &mut BTreeMap<String, Known>) -> bool {
     let world = workshop.publisher.world();
     let recorder = Recorder::new(workshop, &world.kinds);
     let mut failed = false;
-    for participant in participants {
-        let name = &participant.source.name;
-        let Some(known) = known.get_mut(name) else { continue };
-        let loaded = recorder.load(name, &mut known.baseline).await;
-        participant.source.baseline_recorded = known.baseline.is_closed();
-        if let Err(error) = loaded {
-            // What an earlier process read of it stays in force. Without a record nothing is deleted.
-            participant.source.baseline_recorded |= is_closed_in(&world, name);
-            participant.prune = false;
-            hold_back(known, name, &error);
-            failed = true;
-        } else {
-            known.baseline_problem = None;
+    for (name, known) in known {
+        match recorder.load(name, &mut known.baseline).await {
+            Ok(()) => known.baseline_problem = None,
+            Err(error) => {
+                hold_back(known, name, &error);
+                failed = true;
+            }
         }
     }
     failed
-}
-
-fn is_closed_in(world: &World, enforcement: &str) -> bool {
-    world.snapshot.meta().sources.iter().any(|source| source.name == enforcement && source.baseline_recorded)
 }
 
 fn hold_back(known: &mut Known, enforcement: &str, error: &RecordError) {
@@ -63,30 +53,6 @@ pub async fn publish(
 ) -> Result<(), RecordError> {
     let baseline = |name: &str| known.get(name).map(|known| &known.baseline);
     Recorder::new(workshop, kinds).publish(participants, |source| baseline(&source.name)).await
-}
-
-/// Whether the snapshot has all that was in force before this process began. A source that was enforced and cannot be
-/// read now keeps a new webhook from being ready; one that never was holds nobody up.
-pub async fn are_whole(workshop: &Workshop, known: &mut BTreeMap<String, Known>) -> bool {
-    let world = workshop.publisher.world();
-    let recorder = Recorder::new(workshop, &world.kinds);
-    for (name, known) in known {
-        if known.git.state.is_some() || known.settings.action != Action::Enforce {
-            continue;
-        }
-        let has_record = match recorder.load(name, &mut known.baseline).await {
-            Ok(()) => known.baseline.is_recorded(),
-            // There is one, or nobody knows.
-            Err(error) => {
-                hold_back(known, name, &error);
-                true
-            }
-        };
-        if has_record && !world.snapshot.meta().sources.iter().any(|s| s.name == *name) {
-            return false;
-        }
-    }
-    true
 }
 
 /// Records, on the leader, what has no record yet. True where one could not be recorded.

@@ -10,7 +10,7 @@ use super::baselines;
 use super::coverage::Coverage;
 use super::enforcements::Enforcements;
 use super::known::LastRound;
-use super::participants::{participants, used_kinds};
+use super::participants::{is_sealed, participants, remembered, used_kinds};
 use super::report::{Overall, report};
 use crate::api::Problem;
 use crate::reconcile::baseline_record::RecordError;
@@ -24,7 +24,10 @@ use crate::reconcile::openapi::ListSchemas;
 use crate::reconcile::peers::Step;
 use crate::reconcile::publish::{Edit, PublishError};
 use crate::reconcile::queue::Queue;
-use crate::reconcile::round::{Participant, Round, RoundError, RoundReport};
+use crate::reconcile::round::{Participant, Round, RoundError, RoundReport, sealed};
+use crate::reconcile::webhook_configuration::Extent;
+use crate::reconcile::world::World;
+use crate::snapshot::{Meta, Source};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CycleError {
@@ -96,24 +99,14 @@ impl Cycle {
             self.idle().await?;
             return Ok(false);
         }
-        let known = &mut enforcements.known;
-        let mut participants = participants(known.values(), &world);
         // Before the kinds: those of a baseline are registered as well. Replicas that disagree on what is registered would
         // rewrite the webhook configuration in turns.
-        let mut left_undone = baselines::load(&workshop, known, &mut participants).await;
+        let mut left_undone = baselines::load(&workshop, &mut enforcements.known).await;
+        let mut participants = participants(enforcements, &world);
         let kinds = self.kinds(enforcements, &participants).await?;
-        let known = &mut enforcements.known;
         let leader = *self.leader.borrow();
-        baselines::publish(&workshop, &kinds, known, &participants).await?;
+        self.keep_watch(enforcements, &participants, &kinds).await?;
         let environment = Environment::read(&workshop.client).await?;
-        if self.coverage.is_new() {
-            self.coverage.hold();
-            // Watched before the round, what exists is known without asking for each object. Where the world is closed
-            // already, what is declared must be known first, or it would be taken for undeclared.
-            if !participants.iter().any(|participant| participant.source.baseline_recorded) {
-                self.coverage.cover(&participants, &kinds);
-            }
-        }
         let round = Round {
             workshop: &workshop,
             queue: &self.queue,
@@ -126,15 +119,13 @@ impl Cycle {
         };
         // Wherever a round ends, the next process goes on.
         let done = stop.run_until_cancelled(round.run()).await.ok_or(CycleError::Stopped)??;
-        if baselines::are_whole(&workshop, known).await {
-            workshop.publisher.release().await?;
-            workshop.publisher.reached(Step::FINISHED);
-        }
         let kinds = Arc::clone(&workshop.publisher.world().kinds);
         self.kinds = Some(Arc::clone(&kinds));
         self.kinds_due |= !kinds.complete || (done.kinds_changed && done.retry);
         settle(&workshop, enforcements, &participants, &done);
-        self.governor.desire(&workshop.publisher.world());
+        let is_whole = self.unseal(enforcements).await? && participants.iter().all(|p| p.state.is_some());
+        let extent = if is_whole { Extent::Whole } else { Extent::Governed };
+        self.governor.desire(&workshop.publisher.world(), extent);
         if leader {
             // What follows is for the next commit and the next process; nobody has to wait for it.
             stop.run_until_cancelled(self.report(enforcements)).await;
@@ -151,6 +142,71 @@ impl Cycle {
         self.coverage.cover(&participants, &kinds);
         self.ready.send_replace(true);
         Ok(left_undone || done.retry || !kinds.complete)
+    }
+
+    /// Sees to it that what is in force stays in force, whatever may keep the round from coming to its end.
+    async fn keep_watch(
+        &mut self,
+        enforcements: &Enforcements,
+        participants: &[Participant],
+        kinds: &Arc<Kinds>,
+    ) -> Result<(), CycleError> {
+        let publisher = &self.workshop.publisher;
+        baselines::publish(&self.workshop, kinds, &enforcements.known, participants).await?;
+        publisher.publish(|world, meta| outline(world, meta, participants, kinds)).await?;
+        // Where nothing was in force, the webhook is to have a snapshot before it is asked.
+        if publisher.is_released() || participants.iter().any(|p| p.source.baseline_recorded || p.sealed) {
+            self.governor.desire(&publisher.world(), Extent::Governed);
+        }
+        if self.coverage.is_new() {
+            self.coverage.hold();
+            // Watched before the round, what exists is known without asking for each object. Where the world is closed
+            // and nothing is known of it, what is declared would be taken for undeclared.
+            if publisher.is_released() || !participants.iter().any(|p| p.source.baseline_recorded) {
+                self.coverage.cover(participants, kinds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what is known in full now, and gives the webhook its first snapshot. True where everything is known.
+    ///
+    /// A source that cannot be read holds up the webhook only as long as another replica's answers in its place.
+    async fn unseal(&self, enforcements: &Enforcements) -> Result<bool, PublishError> {
+        let publisher = &self.workshop.publisher;
+        let unsealed = |world: &World, meta: &mut Meta| {
+            let is_sealed = |name: &String| enforcements.known.get(name).is_some_and(|known| is_sealed(known, world));
+            meta.sealed.retain(is_sealed);
+            (meta.sealed != world.snapshot.meta().sealed).then(Edit::default)
+        };
+        let is_whole = publisher.publish(unsealed).await?.snapshot.meta().sealed.is_empty();
+        if is_whole || (enforcements.all_looked() && !self.workshop.peers.any_serves()) {
+            publisher.release().await?;
+            publisher.reached(Step::FINISHED);
+        }
+        Ok(is_whole)
+    }
+
+    /// What an earlier process left in force stays so until this one knows more.
+    pub fn remember(&self) {
+        let world = self.workshop.publisher.world();
+        if self.workshop.publisher.is_released() && !world.snapshot.meta().sources.is_empty() {
+            self.governor.desire(&world, Extent::Remembered);
+        }
+    }
+
+    /// Watches by what an earlier process left, where the Enforcements cannot be listed: their definition may be gone.
+    ///
+    /// # Errors
+    /// The API server does not answer, or the snapshot cannot be written.
+    pub async fn resume(&mut self, enforcements: &Enforcements) -> Result<(), CycleError> {
+        let world = self.workshop.publisher.world();
+        if !self.coverage.is_new() || !self.workshop.publisher.is_released() {
+            return Ok(());
+        }
+        let participants: Vec<_> = world.snapshot.meta().sources.iter().map(|s| remembered(s, &world)).collect();
+        let kinds = self.kinds(enforcements, &participants).await?;
+        self.keep_watch(enforcements, &participants, &kinds).await
     }
 
     /// Writes what changed in the status of the Enforcements, on the leader.
@@ -195,6 +251,25 @@ impl Cycle {
         self.kinds = Some(Arc::clone(&kinds));
         Ok(kinds)
     }
+}
+
+/// What a new process has to know before a round: the kinds, and who governs. Commits become known with their objects.
+fn outline(world: &World, meta: &mut Meta, participants: &[Participant], kinds: &Arc<Kinds>) -> Option<Edit> {
+    let earlier = &world.snapshot.meta().sources;
+    let commit_as_before = |participant: &Participant| {
+        let source = participant.source.clone();
+        match earlier.iter().find(|earlier| earlier.name == source.name).cloned() {
+            Some(Source { commit, subject, reference, .. }) => Source { commit, subject, reference, ..source },
+            None => Source { commit: String::new(), subject: String::new(), ..source },
+        }
+    };
+    let (sources, sealed) = (participants.iter().map(commit_as_before).collect(), sealed(participants));
+    if meta.sources == sources && meta.sealed == sealed && Arc::ptr_eq(&world.kinds, kinds) {
+        return None;
+    }
+    (meta.sources, meta.sealed) = (sources, sealed);
+    meta.kinds = kinds.iter().map(|kind| kind.info.clone()).collect();
+    Some(Edit { kinds: Some(Arc::clone(kinds)), ..Edit::default() })
 }
 
 fn settle(workshop: &Workshop, enforcements: &mut Enforcements, participants: &[Participant], report: &RoundReport) {

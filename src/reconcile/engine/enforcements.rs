@@ -236,7 +236,7 @@ impl Enforcements {
 
 /// Whether an Enforcement is what Git declares, or what the baseline recorded. One that was edited or deleted by a way
 /// round admission is drift like any other object: it must not switch off what would undo it.
-fn is_as_declared(world: &World, name: &str, live: Option<&Value>) -> bool {
+pub(super) fn is_as_declared(world: &World, name: &str, live: Option<&Value>) -> bool {
     let id = ObjectId::new(GROUP, "Enforcement", "", name);
     let desired = world.entry(id.as_ref()).ok().flatten();
     let Some(canonical) = desired.and_then(|entry| entry.canonical()) else { return true };

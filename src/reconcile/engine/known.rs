@@ -97,6 +97,11 @@ impl Known {
         })
     }
 
+    /// Whether it enforces, and did so before: there is a record of what was there, or one that cannot be read.
+    pub fn was_in_force(&self) -> bool {
+        self.settings.action == Action::Enforce && (self.baseline.is_recorded() || self.baseline.is_unknown())
+    }
+
     /// Whether what is in the scope and not in Git is on record, where that is called for.
     pub fn has_baseline(&self) -> bool {
         self.settings.action != Action::Enforce || self.baseline.is_recorded()
@@ -152,6 +157,12 @@ impl Sighting {
             broken: Vec::new(),
             since: Instant::now(),
         }
+    }
+
+    /// Whether it is known what Git declares: it was read since this process leads, or it cannot be, and what it said
+    /// last counts.
+    pub fn is_certain(&self) -> bool {
+        self.current || self.failure.is_some()
     }
 
     pub fn take(&mut self, update: SourceUpdate) -> News {

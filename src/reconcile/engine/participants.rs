@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::enforcements::{Enforcements, is_as_declared};
 use super::known::Known;
 use crate::object::GroupKind;
 use crate::reconcile::baseline_record::BaselineState;
@@ -9,20 +10,41 @@ use crate::reconcile::round::Participant;
 use crate::reconcile::world::World;
 use crate::snapshot::Source;
 
-/// Enforcements that have something to enforce: what Git said last, or what the snapshot holds of it.
-pub fn participants<'a>(known: impl Iterator<Item = &'a Known>, world: &World) -> Vec<Participant> {
-    known
+/// Enforcements that have something to enforce: what Git said last, or what the snapshot holds of it. In the order of
+/// their names.
+pub fn participants(enforcements: &Enforcements, world: &World) -> Vec<Participant> {
+    let mut participants: Vec<_> = enforcements
+        .known
+        .values()
         .filter_map(|known| {
             let source = source(known, world)?;
-            let (state, prune) = (known.git.state.clone(), known.enforcement.spec.prune);
-            Some(Participant { source, state, prune, recall: !known.round.recalled })
+            let state = known.git.state.clone();
+            // Without a record of what was there, nothing is deleted.
+            let prune = known.enforcement.spec.prune && !known.baseline.is_unknown();
+            let (sealed, certain) = (is_sealed(known, world), known.git.is_certain());
+            Some(Participant { source, state, prune, recall: !known.round.recalled, sealed, certain })
         })
-        .collect()
+        .collect();
+    let gone = |source: &&Source| !enforcements.known.contains_key(&source.name);
+    // Deleted by a way round admission while no process was there to see it.
+    let missed = |source: &&Source| gone(source) && !is_as_declared(world, &source.name, None);
+    participants.extend(world.snapshot.meta().sources.iter().filter(missed).map(|source| remembered(source, world)));
+    participants.sort_by(|a, b| a.source.name.cmp(&b.source.name));
+    participants
+}
+
+/// What an earlier process left of a source.
+pub fn remembered(source: &Source, world: &World) -> Participant {
+    let sealed = world.snapshot.meta().sealed.contains(&source.name);
+    Participant { source: source.clone(), state: None, prune: false, recall: false, sealed, certain: false }
 }
 
 fn source(known: &Known, world: &World) -> Option<Source> {
     let settings = known.settings.clone();
-    let baseline_recorded = known.baseline.is_closed();
+    let earlier = world.snapshot.meta().sources.iter().find(|source| source.name == settings.name);
+    // What an earlier process read of a record that cannot be read now stays in force.
+    let baseline_recorded = known.baseline.is_closed()
+        || (known.baseline.is_unknown() && earlier.is_some_and(|earlier| earlier.baseline_recorded));
     let (commit, subject, reference) = match &known.git.state {
         Some(state) => {
             let commit = &state.rendered.commit;
@@ -30,13 +52,26 @@ fn source(known: &Known, world: &World) -> Option<Source> {
             let reference = if named { &commit.reference } else { &settings.reference };
             (commit.id.clone(), commit.subject.clone(), reference.clone())
         }
-        // Not read since this process began: what the snapshot holds of it stays in force.
-        None => {
-            let earlier = world.snapshot.meta().sources.iter().find(|s| s.name == settings.name)?;
-            (earlier.commit.clone(), earlier.subject.clone(), earlier.reference.clone())
-        }
+        None => match earlier {
+            // Not read since this process began: what the snapshot holds of it stays in force.
+            Some(earlier) => (earlier.commit.clone(), earlier.subject.clone(), earlier.reference.clone()),
+            // Another replica, or one before, enforced it. That its source cannot be read opens nothing.
+            None if known.was_in_force() => (String::new(), String::new(), settings.reference.clone()),
+            None => return None,
+        },
     };
     Some(Source { commit, subject, reference, baseline_recorded, ..settings })
+}
+
+/// Whether an Enforcement was in force before this process knew all that it holds.
+pub fn is_sealed(known: &Known, world: &World) -> bool {
+    let meta = world.snapshot.meta();
+    let earlier = meta.sources.iter().find(|source| source.name == known.settings.name);
+    let remembered = |source: &Source| !meta.sealed.contains(&source.name);
+    let unread = known.round.commit.is_none() && !earlier.is_some_and(remembered);
+    let unrecorded =
+        known.baseline.is_unknown() && !earlier.is_some_and(|source| source.baseline_recorded && remembered(source));
+    known.was_in_force() && (unread || unrecorded)
 }
 
 /// The kinds that have desired objects, each in the version that Git uses.

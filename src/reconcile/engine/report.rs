@@ -33,7 +33,7 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overal
         world.snapshot.meta().sources.iter().map(|source| (source.name.as_str(), source)).collect();
     let drift = workshop.tracker.drift();
     for (name, known) in &mut enforcements.known {
-        let source = sources.get(name.as_str()).copied();
+        let source = sources.get(name.as_str()).copied().filter(|source| !source.commit.is_empty());
         let drifted = drift.iter().filter(|id| source.is_some_and(|source| governs(source, id))).count();
         let facts = Facts {
             enforcing: overall.enforcing,

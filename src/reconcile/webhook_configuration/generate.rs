@@ -150,20 +150,20 @@ fn entries(
 }
 
 /// (group, version) → resources and subresources that are registered in this version.
-struct Registered<'a>(BTreeMap<(&'a str, &'a str), BTreeSet<String>>);
+pub(super) struct Registered(pub(super) BTreeMap<(String, String), BTreeSet<String>>);
 
-impl<'a> Registered<'a> {
-    fn of(kinds: &'a [KindInfo]) -> Self {
+impl Registered {
+    fn of(kinds: &[KindInfo]) -> Self {
         let mut registered: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         for kind in kinds.iter().filter(|kind| kind.registered) {
-            let resources = registered.entry((kind.group.as_str(), kind.version.as_str())).or_default();
+            let resources = registered.entry((kind.group.clone(), kind.version.clone())).or_default();
             resources.insert(kind.resource.clone());
             resources.extend(kind.subresources.iter().map(|subresource| format!("{}/{subresource}", kind.resource)));
         }
         Self(registered)
     }
 
-    fn rules(&self) -> Vec<RuleWithOperations> {
+    pub(super) fn rules(&self) -> Vec<RuleWithOperations> {
         self.0
             .iter()
             .map(|((group, version), resources)| rule(group, version, resources.iter().cloned().collect()))
@@ -171,7 +171,7 @@ impl<'a> Registered<'a> {
     }
 
     /// Keeps exactly the requests that the rules match, in whatever version, out of the entry for the rest.
-    fn kept_out(&self) -> MatchCondition {
+    pub(super) fn kept_out(&self) -> MatchCondition {
         let names = self
             .0
             .iter()

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::canary::{Canary, CanaryError, prove_enforcing};
+use super::likeness::is_alike;
+use super::wanted::Wanted;
 use super::{NAME, is_in_force};
 use crate::api::MANAGER;
 
@@ -62,7 +64,7 @@ pub enum GuardEvent {
 /// The task that keeps the configuration.
 pub struct Guard {
     client: Client,
-    desired: watch::Receiver<Option<ValidatingWebhookConfiguration>>,
+    desired: watch::Receiver<Option<Wanted>>,
     canary: watch::Receiver<Option<Canary>>,
     leader: watch::Receiver<bool>,
 }
@@ -72,7 +74,7 @@ impl Guard {
     /// nothing is proven.
     pub fn new(
         client: Client,
-        desired: watch::Receiver<Option<ValidatingWebhookConfiguration>>,
+        desired: watch::Receiver<Option<Wanted>>,
         canary: watch::Receiver<Option<Canary>>,
         leader: watch::Receiver<bool>,
     ) -> Self {
@@ -212,7 +214,7 @@ struct Standing {
     live: Live,
     /// The watch lists anew: what it has shown of our object so far.
     listed: Option<Box<ValidatingWebhookConfiguration>>,
-    wanted: Option<ValidatingWebhookConfiguration>,
+    wanted: Option<Wanted>,
     /// `wanted` was stored at least once: what differs from it now is somebody's doing.
     was_in_force: bool,
     /// No canary was sent since `wanted` is what it is.
@@ -225,9 +227,14 @@ struct Standing {
 }
 
 impl Standing {
-    fn desire(&mut self, wanted: Option<ValidatingWebhookConfiguration>) {
+    fn desire(&mut self, wanted: Option<Wanted>) {
         if self.wanted != wanted {
+            let configuration = |wanted: &Option<Wanted>| wanted.as_ref().map(|wanted| wanted.configuration.clone());
+            let same = configuration(&self.wanted) == configuration(&wanted);
             self.wanted = wanted;
+            if same {
+                return;
+            }
             self.was_in_force = false;
             self.unproven = true;
             self.deviation = None;
@@ -262,7 +269,10 @@ impl Standing {
         let differs = match &self.live {
             Live::Unknown => return None,
             Live::Absent => Some(Cause::Deleted),
-            Live::Present(live) => (!is_in_force(live, wanted)).then_some(Cause::Altered),
+            Live::Present(live) if wanted.is_met_by(live, leader) => None,
+            // Another replica's, which knew less.
+            Live::Present(live) if is_alike(live, &wanted.configuration, &wanted.served) => Some(Cause::Planned),
+            Live::Present(_) => Some(Cause::Altered),
         };
         let Some(cause) = differs else {
             self.was_in_force = true;
@@ -285,7 +295,7 @@ impl Standing {
     }
 
     fn to_store(&self) -> Option<(&ValidatingWebhookConfiguration, Deviation)> {
-        self.wanted.as_ref().zip(self.deviation)
+        self.wanted.as_ref().map(|wanted| &wanted.configuration).zip(self.deviation)
     }
 
     fn stored(&mut self, live: ValidatingWebhookConfiguration, now: Instant) {
@@ -310,6 +320,8 @@ mod tests {
 
     use kube::runtime::watcher::Event;
 
+    use super::super::likeness::Served;
+    use super::super::wanted::Extent;
     use super::*;
 
     fn configuration(label: &str) -> ValidatingWebhookConfiguration {
@@ -318,9 +330,13 @@ mod tests {
         configuration
     }
 
+    fn wanted(label: &str) -> Option<Wanted> {
+        Some(Wanted { configuration: configuration(label), served: Served::default(), extent: Extent::Whole })
+    }
+
     fn in_force(now: Instant) -> Standing {
         let mut standing = Standing::default();
-        standing.desire(Some(configuration("good")));
+        standing.desire(wanted("good"));
         standing.observe(Event::Apply(configuration("good")));
         assert_eq!(standing.assess(true, now), None);
         standing
@@ -331,7 +347,7 @@ mod tests {
         let now = Instant::now();
         let mut standing = Standing::default();
         assert_eq!(standing.assess(true, now), None);
-        standing.desire(Some(configuration("good")));
+        standing.desire(wanted("good"));
         assert_eq!(standing.assess(true, now), None, "the live object is not known");
         standing.observe(Event::Init);
         assert_eq!(standing.assess(true, now), None, "the list is not complete");
@@ -346,7 +362,7 @@ mod tests {
         let mut standing = in_force(now);
         assert!(standing.take_unproven());
         assert!(!standing.take_unproven());
-        standing.desire(Some(configuration("better")));
+        standing.desire(wanted("better"));
         assert!(!standing.take_unproven(), "it is not in force");
         standing.stored(configuration("better"), now);
         assert!(!standing.take_unproven(), "the proof began when it was stored");
@@ -382,7 +398,7 @@ mod tests {
     fn a_change_of_what_is_desired_is_no_tampering() {
         let now = Instant::now();
         let mut standing = in_force(now);
-        standing.desire(Some(configuration("better")));
+        standing.desire(wanted("better"));
         assert_eq!(standing.assess(true, now), Some(now));
         assert_eq!(standing.to_store().map(|(_, d)| d.cause), Some(Cause::Planned));
     }

@@ -8,14 +8,17 @@ mod canary_place;
 pub mod conditions;
 pub mod generate;
 pub mod guard;
+pub mod likeness;
 pub mod scope;
 #[cfg(test)]
 pub(super) mod testing;
+mod wanted;
 
 pub use canary::{Canary, CanaryError, prove_enforcing};
 pub use canary_place::{Place, places};
 pub use generate::{ClientTarget, Desired, generate, is_in_force};
 pub use guard::{Cause, Guard, GuardEvent};
+pub use wanted::{Extent, Wanted};
 
 /// Name of the configuration.
 pub const NAME: &str = "gitadel";
