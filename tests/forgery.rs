@@ -98,7 +98,7 @@ async fn what_is_dressed_as_kept_is_seen_all_the_same() {
         "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/"}}});
     governed.slip_in(Method::POST, "/api/v1/persistentvolumes", &volume).await;
     eventually("the volume to be reported", async || {
-        let counted = governed.reconciler_metrics().sum("gitadel_drift_detected_total", &["kept"]);
+        let counted = governed.reconciler_metrics().sum("gitadel_drift_detected_total", &[("cause", "kept")]);
         (counted >= 1.0).then_some(())
     })
     .await;

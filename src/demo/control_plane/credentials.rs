@@ -121,10 +121,6 @@ impl Credentials {
         &self.server
     }
 
-    pub(super) fn authority(&self) -> &Authority {
-        &self.authority
-    }
-
     pub(super) fn administrator(&self) -> Result<Kubeconfig, CredentialError> {
         self.authenticated("kubernetes-admin", Some(ADMINISTRATORS))
     }
@@ -222,7 +218,7 @@ mod tests {
         let cluster = read.clusters[0].cluster.as_ref().unwrap();
         assert_eq!(cluster.server.as_deref(), Some("https://127.0.0.1:6443"));
         let authority = BASE64.decode(cluster.certificate_authority_data.as_ref().unwrap()).unwrap();
-        assert_eq!(authority, credentials.authority().certificate().as_bytes());
+        assert_eq!(authority, credentials.authority.certificate().as_bytes());
         assert!(fs::read_to_string(&path).unwrap().contains("secret-token"));
     }
 }
