@@ -14,6 +14,7 @@ use crate::reconcile::peers::Step;
 use crate::reconcile::publish::Edit;
 use crate::reconcile::queue::{Attempt, Cause, Live, Work};
 use crate::reconcile::retention::{may_be_pruned, retained};
+use crate::reconcile::world::World;
 use crate::snapshot::EntryClass;
 
 /// The objects of one source that are in the snapshot and not in Git.
@@ -55,7 +56,7 @@ impl Round<'_> {
         if self.leader && !prune.is_empty() {
             self.workshop.publisher.served(&published, SERVED_LIMIT).await;
             self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
-            self.prune(prune, report).await;
+            self.keep_what_stayed(&world, self.prune(prune).await, report).await?;
         }
         Ok(())
     }
@@ -84,7 +85,9 @@ impl Round<'_> {
     }
 
     /// In the reverse of the order of creation: what is in a Namespace goes before it.
-    async fn prune(&self, ids: Vec<ObjectId>, report: &mut RoundReport) {
+    /// Returns what could not be deleted, and why.
+    async fn prune(&self, ids: Vec<ObjectId>) -> Vec<(ObjectId, String)> {
+        let mut failed = Vec::new();
         let mut stages: BTreeMap<Stage, BTreeSet<ObjectId>> = BTreeMap::new();
         for id in ids {
             stages.entry(Stage::of(&id.kind)).or_default().insert(id);
@@ -92,12 +95,49 @@ impl Round<'_> {
         for (_, ids) in stages.into_iter().rev() {
             let since = Instant::now();
             let mut attempts = stream::iter(ids)
-                .map(|id| self.queue.attempt(Work { id, live: Live::Unknown, cause: Cause::Prune, since }))
+                .map(async |id: ObjectId| {
+                    let work = Work { id: id.clone(), live: Live::Unknown, cause: Cause::Prune, since };
+                    (id, self.queue.attempt(work).await)
+                })
                 .buffer_unordered(PARALLEL);
-            while let Some(attempt) = attempts.next().await {
-                report.retry |= matches!(attempt, Attempt::Failed(_));
+            while let Some((id, attempt)) = attempts.next().await {
+                if let Attempt::Failed(message) = attempt {
+                    failed.push((id, message));
+                }
             }
         }
+        failed
+    }
+
+    /// What could not be pruned is kept as it was `before`, and tried again in the next round.
+    async fn keep_what_stayed(
+        &self,
+        before: &World,
+        failed: Vec<(ObjectId, String)>,
+        report: &mut RoundReport,
+    ) -> Result<(), RoundError> {
+        let mut edit = Edit::default();
+        for (id, message) in failed {
+            let Some(draft) = retained(before, &id)? else { continue };
+            if let Some(source) = draft.source {
+                let commit = self.participants.get(source).map(|participant| participant.source.commit.clone());
+                let message = format!("it left Git and could not be deleted: {message}");
+                let problem = Problem {
+                    reason: "NotPruned".into(),
+                    object: Some(id.to_string()),
+                    position: None,
+                    commit,
+                    message,
+                };
+                report.problems.push(SourceProblem { source, problem });
+            }
+            edit.put.push(draft);
+            report.retry = true;
+        }
+        if !edit.put.is_empty() {
+            self.workshop.publisher.publish(|_, _| Some(edit)).await?;
+        }
+        Ok(())
     }
 }
 
