@@ -5,8 +5,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use hyper::Method;
 use serde_json::{Value, json};
 use support::bypass::get;
@@ -30,7 +28,6 @@ metadata: {name: bank}
 ";
 const SETTINGS: &str = "/api/v1/namespaces/shop/configmaps/settings";
 const MINE: &str = "/api/v1/namespaces/shop/configmaps/mine";
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Its name comes first, so that it is dealt with before the one that is to be left in peace.
 const OTHER: &str = "aaa";
@@ -56,6 +53,20 @@ impl Governed {
 
     async fn other(&self, what: &str, holds: impl Fn(&Value) -> bool) {
         eventually(what, async || holds(&self.status_of_other().await).then_some(())).await;
+    }
+
+    /// As after a Pod was replaced: nothing is left of what the processes knew.
+    async fn begin_from_nothing(&mut self) {
+        self.stop_reconciler();
+        self.stop_webhook();
+        std::fs::remove_dir_all(&self.run_directory).unwrap();
+        self.run();
+        self.listening().await;
+    }
+
+    async fn listening(&self) {
+        let address = format!("127.0.0.1:{}", self.reconciler_probe);
+        eventually("the reconciler", async || tokio::net::TcpStream::connect(&address).await.ok()).await;
     }
 
     fn rejects(&self, arguments: &[&str]) {
@@ -120,16 +131,14 @@ async fn a_damaged_record_of_the_baseline() {
     // What an earlier process has read of it stays in force.
     governed.stop_reconciler();
     governed.run_reconciler();
+    governed.listening().await;
     governed.other("the damage to be told", told).await;
     governed.shop_is_enforced("red").await;
     governed.rejects(&["-n", "bank", "create", "configmap", "mine"]);
     governed.rejects(&["delete", "namespace", "bank", "--wait=false"]);
 
     // A new Pod knows nothing of it: what is declared is enforced, and nothing is deleted.
-    governed.stop_reconciler();
-    governed.stop_webhook();
-    std::fs::remove_dir_all(&governed.run_directory).unwrap();
-    governed.run();
+    governed.begin_from_nothing().await;
     governed.shop_is_enforced("green").await;
     governed.other("the damage to be told again", told).await;
     governed.rejects(&["delete", "namespace", "bank", "--wait=false"]);
@@ -149,10 +158,6 @@ async fn a_source_that_cannot_be_read() {
     governed.other("the missing directory to be told", |status| condition(status, "SourceReady") == "False").await;
     governed.shop_is_enforced("red").await;
     // Also by a process that never saw any of it.
-    governed.stop_reconciler();
-    governed.stop_webhook();
-    std::fs::remove_dir_all(&governed.run_directory).unwrap();
-    governed.run();
-    governed.until("the new process to report", LIMIT, |status| condition(status, "Converged") == "True").await;
+    governed.begin_from_nothing().await;
     governed.shop_is_enforced("green").await;
 }

@@ -12,7 +12,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use support::bypass::{content, get, send};
 use support::eventually;
-use support::governed::{Governed, NAME, condition, git};
+use support::governed::{Governed, NAME, condition, git, reason};
 
 const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n";
 
@@ -374,7 +374,37 @@ async fn observe_and_warn_only_tell() {
     })
     .await;
 
+    // So is what comes to be that Git does not declare, and what changes that was there before.
+    let rules = |governed: &Governed, rule: &str| {
+        let rule = format!("rule=\"{rule}\"");
+        governed.webhook_metrics().sum("gitadel_admission_reviews_total", &["outcome=\"observe\"", &rule])
+    };
+    eventually("a creation that would have been denied", async || {
+        let said = governed.kubectl(&["create", "configmap", "undeclared"]);
+        assert!(said.success && said.stderr.is_empty(), "{said:?}");
+        let said = governed.kubectl(&["delete", "configmap", "undeclared"]);
+        assert!(said.success && said.stderr.is_empty(), "{said:?}");
+        (rules(&governed, "undeclared") > 0.0).then_some(())
+    })
+    .await;
+    let before = rules(&governed, "declared");
+    let said = governed.kubectl(&["label", "namespace/default", "mine=yes"]);
+    assert!(said.success && rules(&governed, "declared") > before, "what was there is frozen: {said:?}");
+    let said = governed.kubectl(&["create", "configmap", "late"]);
+    assert!(said.success, "{said:?}");
+    let status = governed.status().await;
+    assert_eq!((condition(&status, "Enforcing"), reason(&status, "Enforcing")), ("False", "Observing"));
+    assert_eq!(status["objects"]["applied"], 0, "{status:#}");
+    assert!(status["objects"]["baseline"].as_u64().is_some_and(|count| count > 0), "{status:#}");
+
     governed.enforce(warn).await;
+    eventually("a warning of what is undeclared", async || {
+        let said = governed.kubectl(&["create", "configmap", "undeclared"]);
+        let gone = governed.kubectl(&["delete", "configmap", "undeclared"]);
+        assert!(said.success && gone.success, "{said:?}, {gone:?}");
+        (said.stderr.contains("Warning:") && said.stderr.contains("is not declared in Git")).then_some(())
+    })
+    .await;
     eventually("a warning", async || {
         let said = governed.kubectl(&["-n", "shop", "create", "configmap", "one", "--from-literal=colour=red"]);
         assert!(said.success, "{said:?}");
@@ -390,4 +420,15 @@ async fn observe_and_warn_only_tell() {
     let live = get(&client, &path_of("one")).await.unwrap();
     assert_eq!(live["data"]["colour"], "red", "nothing is put back");
     assert_eq!(governed.reconciler_metrics().sum("gitadel_applies_total", &[]), 0.0);
+    let events = governed.kubectl(&["get", "events", "-A", "-o", "jsonpath={.items[*].message}{.items[*].note}"]);
+    assert!(!events.stdout.contains("in force"), "{events:?}");
+
+    // What is there when enforcement begins is what was there before it, whenever it came.
+    governed.enforce(governed.enforcement()).await;
+    governed.converged().await;
+    assert_eq!(get(&client, &path_of("one")).await.unwrap()["data"]["colour"], "blue");
+    let said = governed.kubectl(&["label", "configmap/late", "mine=yes"]);
+    assert!(!said.success && said.stderr.contains("late"), "recorded, and frozen: {said:?}");
+    let said = governed.kubectl(&["create", "configmap", "undeclared"]);
+    assert!(!said.success && said.stderr.contains("is not declared in Git"), "{said:?}");
 }

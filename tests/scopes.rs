@@ -7,7 +7,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::eventually;
-use support::governed::{Governed, condition};
+use support::governed::{Governed, condition, reason};
 
 const SHOP: &str = r#"
 apiVersion: v1
@@ -94,6 +94,31 @@ rules:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scope_in_which_nothing_can_be_tried() {
+    const CLASS: &str = r#"
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: slow}
+provisioner: example.com/slow
+"#;
+    let mut governed = Governed::prepare(&[("class.yaml", CLASS)]).await;
+    governed.run();
+    let kinds = json!([{"group": "storage.k8s.io", "kind": "StorageClass"}]);
+    let scope = json!({"namespaces": [], "cluster": "Listed", "clusterKinds": kinds});
+    governed.enforce(with_spec(&governed, json!({"scope": scope}))).await;
+    let converged = |status: &Value| condition(status, "Converged") == "True";
+    governed.until("convergence", std::time::Duration::from_secs(60), converged).await;
+    let status = governed.status().await;
+    assert_eq!((condition(&status, "Enforcing"), reason(&status, "Enforcing")), ("False", "Unproven"));
+    eventually("the API server to obey", async || {
+        (!governed.kubectl(&["label", "storageclass/slow", "mine=yes"]).success).then_some(())
+    })
+    .await;
+    rejects(&governed, &["label", "storageclass/slow", "mine=yes"]);
+    admits(&governed, &["-n", "default", "create", "configmap", "mine"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_nothing_is_enforced_nothing_is_proven() {
     let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
     governed.run();
@@ -106,4 +131,5 @@ async fn where_nothing_is_enforced_nothing_is_proven() {
     .await;
     assert_eq!(canaries_judged(&governed), 0.0);
     assert_eq!(condition(&governed.status().await, "Enforcing"), "False");
+    assert_eq!(reason(&governed.status().await, "Enforcing"), "Observing");
 }

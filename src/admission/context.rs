@@ -41,8 +41,12 @@ impl<'a> Context<'a> {
         let id = identify(request, kind);
         let entry = snapshot.get(id)?;
         let meta = snapshot.meta();
-        let declaring = entry.and_then(|entry| entry.source()).and_then(|index| meta.sources.get(index));
-        let source = declaring.or_else(|| meta.answering(id).max_by_key(|source| source.is_closed()));
+        let owner = entry.and_then(|entry| entry.source()).and_then(|index| meta.sources.get(index));
+        let strictest = || meta.answering(id).max_by_key(|source| source.is_closed());
+        // What was there before belongs to all whose scope holds it, whichever of them took it down first.
+        let is_shared = entry.is_some_and(|entry| entry.class() == EntryClass::Baseline) && strictest().is_some();
+        let declaring = owner.filter(|_| !is_shared);
+        let source = declaring.or_else(strictest);
         Ok(Self { request, snapshot, now, kind, id, entry, source, is_declared: declaring.is_some() })
     }
 

@@ -46,6 +46,10 @@ impl Baseline {
         self.objects.insert(id, recorded(live, kind));
     }
 
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.objects.len()).unwrap_or(u32::MAX)
+    }
+
     /// The Secrets that hold the record.
     pub fn shards(&self, enforcement: &str) -> Vec<Value> {
         let mut texts = vec![String::new()];

@@ -4,7 +4,7 @@
 //! proves that undeclared writes are rejected, and only then the cluster is listed for the record: nothing undeclared can
 //! appear between that list and the enforcement of it. No undeclared object is removed before the record is stored.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,20 +19,22 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::baseline::{Baseline, BaselineError, ENFORCEMENT_LABEL};
+use super::baseline_state::BaselineState;
 use super::converge::{SERVED_LIMIT, Workshop};
 use super::governor::Governor;
 use super::kinds::Kinds;
 use super::observed::{Observed, api_resource};
 use super::peers::Step;
 use super::publish::{Edit, PublishError};
+use super::refusal::Refusal;
 use super::round::{Participant, sealed};
 use super::watch::is_watched;
 use super::webhook_configuration::CanaryError;
 use crate::admission::own::{baseline_digest, is_canary};
 use crate::admission::{ObjectClass, classify_by_relation, classify_object};
-use crate::api::SYSTEM_NAMESPACE;
+use crate::api::{Action, SYSTEM_NAMESPACE};
 use crate::document::Document;
-use crate::object::{GroupKind, ObjectId};
+use crate::object::ObjectId;
 use crate::snapshot::{EntryClass, Source};
 
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +44,7 @@ pub enum RecordError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error("the objects that are there already cannot be listed or recorded: {0}")]
-    Api(#[from] kube::Error),
+    Api(#[from] Refusal),
     #[error("the baseline is not recorded before the webhook is proven: {0}")]
     Canary(#[from] CanaryError),
     #[error("the record cannot be written as JSON: {0}")]
@@ -53,52 +55,9 @@ pub enum RecordError {
     Stopped,
 }
 
-/// What is known of the baseline of one Enforcement.
-#[derive(Clone, Default)]
-pub enum BaselineState {
-    #[default]
-    Unknown,
-    /// The cluster holds no record.
-    Missing,
-    /// The same, and nothing undeclared is let in until the leader has recorded what is there.
-    Frozen,
-    Recorded(Arc<Baseline>),
-}
-
-impl BaselineState {
-    pub fn is_recorded(&self) -> bool {
-        matches!(self, Self::Recorded(_))
-    }
-
-    /// Whether it could not be found out yet if there is a record.
-    pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unknown)
-    }
-
-    /// Whether what is undeclared is rejected.
-    pub fn is_closed(&self) -> bool {
-        matches!(self, Self::Frozen | Self::Recorded(_))
-    }
-
-    pub fn len(&self) -> u32 {
-        match self {
-            Self::Recorded(baseline) => u32::try_from(baseline.objects.len()).unwrap_or(u32::MAX),
-            _ => 0,
-        }
-    }
-
-    /// The kinds in the baseline, with their versions.
-    pub fn kinds(&self) -> BTreeMap<GroupKind, String> {
-        let Self::Recorded(baseline) = self else { return BTreeMap::new() };
-        baseline
-            .objects
-            .iter()
-            .map(|(id, object)| {
-                let api_version = object["apiVersion"].as_str().unwrap_or_default();
-                let version = api_version.rsplit('/').next().unwrap_or_default();
-                (id.kind.clone(), version.to_owned())
-            })
-            .collect()
+impl From<kube::Error> for RecordError {
+    fn from(error: kube::Error) -> Self {
+        Refusal::from(error).into()
     }
 }
 
@@ -145,6 +104,33 @@ impl<'a> Recorder<'a> {
         let provisional = self.list(enforcement).await?;
         self.enter(enforcement, &provisional, Vec::new()).await?;
         *state = BaselineState::Frozen;
+        Ok(())
+    }
+
+    /// Takes what has no record out of the snapshot: it was only observed, or not recorded to its end, and must not become
+    /// what is enforced.
+    ///
+    /// # Errors
+    /// The snapshot cannot be written.
+    pub async fn forget(&self, enforcement: &str) -> Result<(), PublishError> {
+        let forgotten = self.workshop.publisher.publish(|world, meta| {
+            let index = meta.sources.iter().position(|source| source.name == enforcement)?;
+            let of_baseline = world.snapshot.iter().flatten();
+            let of_baseline = of_baseline.filter(|e| e.class() == EntryClass::Baseline && e.source() == Some(index));
+            let remove: HashSet<ObjectId> = of_baseline.map(|entry| entry.id().to_owned()).collect();
+            (!remove.is_empty()).then(|| Edit { remove, ..Edit::default() })
+        });
+        forgotten.await.map(drop)
+    }
+
+    /// Takes what is there for the baseline of a scope in which nothing is enforced.
+    ///
+    /// # Errors
+    /// The cluster cannot be listed, or the snapshot not be written.
+    pub async fn observe(&self, enforcement: &str, state: &mut BaselineState) -> Result<(), RecordError> {
+        let there = self.list(enforcement).await?;
+        self.enter(enforcement, &there, Vec::new()).await?;
+        *state = BaselineState::Observed(there.len());
         Ok(())
     }
 
@@ -286,8 +272,11 @@ impl<'a> Recorder<'a> {
             .publisher
             .publish(move |world, meta| {
                 let index = meta.sources.iter().position(|source| source.name == enforcement)?;
-                meta.sources.get_mut(index)?.baseline_recorded = true;
-                for kind in &mut meta.kinds {
+                let source = meta.sources.get_mut(index)?;
+                source.baseline_recorded = true;
+                // Replicas that look at different moments would not agree on what they only observe.
+                let enforced = source.action == Action::Enforce;
+                for kind in meta.kinds.iter_mut().filter(|_| enforced) {
                     kind.registered |=
                         baseline.objects.keys().any(|id| id.kind.group == kind.group && id.kind.kind == kind.kind);
                 }
@@ -302,6 +291,13 @@ impl<'a> Recorder<'a> {
                     }
                 }
                 for (draft, secret) in baseline.entries(index, &world.mask_key) {
+                    // What another one enforces stays as that one has recorded it.
+                    let known = world.snapshot.get(draft.id.as_ref()).ok().flatten();
+                    let owner = known.filter(|entry| entry.class() == EntryClass::Baseline).and_then(|e| e.source());
+                    let enforces = |other: usize| meta.sources.get(other).is_some_and(|s| s.action == Action::Enforce);
+                    if owner.is_some_and(|owner| owner != index && enforces(owner)) {
+                        continue;
+                    }
                     edit.remove.remove(&draft.id);
                     edit.secrets.extend(secret.map(|secret| (draft.id.clone(), secret)));
                     edit.put.push(draft);

@@ -1,7 +1,8 @@
 //! Brings one object to the desired state: the same steps for a new commit, for drift, and for what must go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ pub struct Workshop {
     pub deletions: DeletionBudget,
     pub events: EventLog,
     pub metrics: Arc<ReconcileMetrics>,
-    pub reverted: AtomicU64,
-    pub last_reverted: Mutex<Option<Timestamp>>,
+    /// By Enforcement: how much drift was put right, and when last.
+    pub reverted: Mutex<HashMap<String, (u64, Timestamp)>>,
     /// The baseline is being recorded: what is undeclared may yet become a part of it.
     pub recording: AtomicBool,
     pub unsettled: Unsettled,
@@ -91,8 +92,7 @@ impl Workshop {
             deletions: DeletionBudget::default(),
             events,
             metrics,
-            reverted: AtomicU64::default(),
-            last_reverted: Mutex::default(),
+            reverted: Mutex::default(),
             recording: AtomicBool::default(),
             unsettled: Unsettled::default(),
         }
@@ -153,15 +153,19 @@ impl Workshop {
     }
 
     fn count_revert(&self, world: &World, id: &ObjectId, took: Duration) {
-        self.reverted.fetch_add(1, Ordering::Relaxed);
-        *self.last_reverted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Timestamp::now());
-        self.metrics.drift_reverted.with_label_values(&[world.enforcement_of(id.as_ref())]).inc();
+        let enforcement = world.enforcement_of(id.as_ref());
+        let mut reverted = self.reverted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, last) = reverted.entry(enforcement.to_owned()).or_default();
+        (*count, *last) = (*count + 1, Timestamp::now());
+        drop(reverted);
+        self.metrics.drift_reverted.with_label_values(&[enforcement]).inc();
         self.metrics.drift_revert_seconds.observe(took.as_secs_f64());
     }
 
-    /// When drift was put right last.
-    pub fn last_reverted_at(&self) -> Option<Time> {
-        self.last_reverted.lock().unwrap_or_else(PoisonError::into_inner).map(Time)
+    /// How much drift was put right in the name of an Enforcement, and when last.
+    pub fn reverted(&self, enforcement: &str) -> (u64, Option<Time>) {
+        let reverted = self.reverted.lock().unwrap_or_else(PoisonError::into_inner);
+        reverted.get(enforcement).map_or((0, None), |(count, last)| (*count, Some(Time(*last))))
     }
 
     async fn write(

@@ -21,10 +21,21 @@ const TAKEN_UP: Duration = Duration::from_secs(2);
 /// How long the proof may take where it does not, or where the webhook is only starting.
 const PROOF_LIMIT: Duration = Duration::from_secs(18);
 
+/// Whether the webhook is obeyed, as far as a canary can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Force {
+    #[default]
+    Pending,
+    /// A canary was rejected since the configuration was last written or altered.
+    Proven,
+    /// Nothing that is enforced exists where a canary could be tried.
+    NoPlace,
+}
+
 pub struct Governor {
     client: Client,
     worlds: watch::Sender<Option<(Arc<World>, Extent)>>,
-    enforcing: watch::Receiver<bool>,
+    force: watch::Receiver<Force>,
 }
 
 impl Governor {
@@ -41,13 +52,13 @@ impl Governor {
         let (worlds, worlds_seen) = watch::channel(None);
         let (desired_in, desired) = watch::channel(None);
         let (canary_in, canary) = watch::channel(None);
-        let (enforcing_in, enforcing) = watch::channel(false);
-        let follow = follow(worlds_seen, ca_bundle, target, desired_in, canary_in);
+        let (force_in, force) = watch::channel(Force::default());
+        let follow = follow(worlds_seen, ca_bundle, target, desired_in, canary_in, force_in.clone());
         supervisor.spawn_cut_short("the generator of the webhook configuration", follow);
         let guard = Guard::new(client.clone(), desired, canary, leader);
-        let observe = move |event| observe(event, &metrics, &events, &enforcing_in);
+        let observe = move |event| observe(event, &metrics, &events, &force_in);
         supervisor.spawn("the guard of the webhook configuration", guard.run(observe, supervisor.stop().clone()));
-        Self { client, worlds, enforcing }
+        Self { client, worlds, force }
     }
 
     /// The configuration follows from this world from now on.
@@ -61,9 +72,8 @@ impl Governor {
         self.desire(world, extent);
     }
 
-    /// Whether a canary was rejected since the configuration was last written.
-    pub fn is_enforcing(&self) -> bool {
-        *self.enforcing.borrow()
+    pub fn force(&self) -> Force {
+        *self.force.borrow()
     }
 
     /// Waits until what is undeclared is rejected in the scope of an Enforcement, by a webhook that knows its world as
@@ -93,6 +103,7 @@ async fn follow(
     target: ClientTarget,
     desired: watch::Sender<Option<Wanted>>,
     canaries: watch::Sender<Option<Canary>>,
+    force: watch::Sender<Force>,
 ) {
     loop {
         let world = worlds.borrow_and_update().clone();
@@ -101,7 +112,12 @@ async fn follow(
             && !authorities.is_empty()
         {
             let meta = world.snapshot.meta();
-            canaries.send_if_modified(|known| replace_if_new(known, Some(canary(&world, None))));
+            let canary = canary(&world, None);
+            match &canary {
+                None => _ = force.send_replace(Force::NoPlace),
+                Some(_) => _ = force.send_if_modified(|force| replace_if(force, Force::NoPlace, Force::Pending)),
+            }
+            canaries.send_if_modified(|known| replace_if_new(known, Some(canary)));
             let configuration = generate(&Desired {
                 sources: &meta.sources,
                 kinds: &meta.kinds,
@@ -117,6 +133,14 @@ async fn follow(
             changed = ca_bundle.changed() => if changed.is_err() { return },
         }
     }
+}
+
+fn replace_if<T: PartialEq>(known: &mut T, old: T, new: T) -> bool {
+    let is_old = *known == old;
+    if is_old {
+        *known = new;
+    }
+    is_old
 }
 
 fn replace_if_new<T: PartialEq>(known: &mut T, new: Option<T>) -> bool {
@@ -137,7 +161,7 @@ fn canary(world: &World, closed: Option<&str>) -> Option<Canary> {
     (!places.is_empty()).then(|| Canary { places, closed: closed.map(str::to_owned) })
 }
 
-fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, enforcing: &watch::Sender<bool>) {
+fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, force: &watch::Sender<Force>) {
     let what = |cause| match cause {
         Cause::Planned => "changed as planned",
         Cause::Deleted => "deleted",
@@ -148,7 +172,7 @@ fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, enf
             tracing::info!(milliseconds = after.as_millis() as u64, "webhook configuration stored");
         }
         GuardEvent::Stored { cause, after } => {
-            enforcing.send_replace(false);
+            force.send_replace(Force::Pending);
             metrics.webhook_configuration_restored.inc();
             tracing::warn!(
                 milliseconds = after.as_millis() as u64,
@@ -158,14 +182,17 @@ fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, enf
             events.webhook_restored(what(cause), after);
         }
         GuardEvent::Enforcing { cause, after } => {
-            enforcing.send_replace(true);
+            force.send_replace(Force::Proven);
             if cause != Cause::Planned {
                 metrics.webhook_configuration_restore_seconds.observe(after.as_secs_f64());
             }
             tracing::info!(milliseconds = after.as_millis() as u64, "the webhook is in force");
         }
+        GuardEvent::NotEnforcing { error: CanaryError::Nowhere } => {
+            force.send_replace(Force::NoPlace);
+        }
         GuardEvent::NotEnforcing { error } => {
-            enforcing.send_replace(false);
+            force.send_replace(Force::Pending);
             tracing::error!(%error, "the webhook does not reject what it should");
         }
         GuardEvent::StoreFailed { error } => {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::converge::Workshop;
 use super::inventory::{ENFORCEMENT_LABEL, Inventory, Line};
+use super::refusal::Refusal;
 use super::round::Participant;
 use crate::api::{Action, SYSTEM_NAMESPACE};
 use crate::object::ObjectId;
@@ -17,7 +18,7 @@ use crate::snapshot::EntryClass;
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     #[error("the inventory cannot be read or written: {0}")]
-    Api(#[from] kube::Error),
+    Api(#[from] Refusal),
     #[error("the inventory cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error(transparent)]
@@ -26,6 +27,12 @@ pub enum InventoryError {
     Source(#[from] crate::source::SourceError),
     #[error("the task that reads Git died: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<kube::Error> for InventoryError {
+    fn from(error: kube::Error) -> Self {
+        Refusal::from(error).into()
+    }
 }
 
 /// Brings the shards of a source up to date with what is declared and applied. Lines of `undecided` objects stay.

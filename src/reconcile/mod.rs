@@ -24,6 +24,7 @@ pub mod predict;
 // What the cluster had before, and what left Git.
 mod baseline;
 mod baseline_record;
+mod baseline_state;
 mod inventory;
 mod inventory_record;
 mod retention;

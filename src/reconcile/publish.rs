@@ -17,6 +17,7 @@ use super::kinds::Kinds;
 use super::peers::{Progress, Step};
 use super::serving::Serving;
 use super::world::World;
+use crate::api::Action;
 use crate::compare::{MaskKey, MaskKeyError};
 use crate::object::ObjectId;
 use crate::snapshot::{EntryDraft, FILE_NAME, Meta, Snapshot, SnapshotError, SnapshotWriter};
@@ -190,7 +191,11 @@ fn progress_of(world: &World, step: Step) -> Progress {
             .map(|source| (source.name.clone(), source.commit.clone()))
             .collect(),
         step,
-        closed: sources.iter().filter(|s| s.baseline_recorded).map(|source| source.name.clone()).collect(),
+        closed: sources
+            .iter()
+            .filter(|source| source.baseline_recorded && source.action == Action::Enforce)
+            .map(|source| source.name.clone())
+            .collect(),
     }
 }
 

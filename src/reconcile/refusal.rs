@@ -95,6 +95,15 @@ impl From<&Status> for Refusal {
     }
 }
 
+impl From<kube::Error> for Refusal {
+    fn from(error: kube::Error) -> Self {
+        match &error {
+            kube::Error::Api(status) => Self::from(&**status),
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
 /// `admission webhook "exact.gitadel.dev" denied the request: …`
 fn denying_webhook(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("admission webhook \"")?;

@@ -5,8 +5,9 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
+use super::governor::Force;
 use crate::api::{
-    CommitStatus, ConditionType, DriftStatus, Enforcement, EnforcementStatus, ObjectCounts, Problem, Reason,
+    Action, CommitStatus, ConditionType, DriftStatus, Enforcement, EnforcementStatus, ObjectCounts, Problem, Reason,
     set_condition,
 };
 use crate::object::GroupKind;
@@ -14,6 +15,8 @@ use crate::snapshot::Source;
 
 /// More problems than these are only counted.
 const LISTED_PROBLEMS: usize = 20;
+/// Characters of a problem that a condition repeats.
+const BRIEF: usize = 300;
 
 /// What is known of one Enforcement at this moment.
 #[derive(Clone, Debug, Default)]
@@ -28,10 +31,10 @@ pub struct Facts {
     pub round_commit: Option<String>,
     /// What undeclared objects are compared with is recorded, or nobody asks for that.
     pub baseline_recorded: bool,
-    /// Kinds of which something is desired, and which the watches have not listed: what there is of them is not known.
+    /// Kinds in the scope that the watches have not listed: what there is of them is not known.
     pub unlisted: Vec<GroupKind>,
-    /// The webhook was seen to reject by it.
-    pub enforcing: bool,
+    /// Whether the webhook is obeyed.
+    pub force: Force,
     pub problems: Vec<Problem>,
     pub declared: u32,
     pub baseline: u32,
@@ -61,13 +64,8 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
         short: source.short_commit(),
         subject: source.subject.clone(),
     });
-    let (enforcing, why) = match &facts.source {
-        None => (false, "NothingToEnforce"),
-        Some(_) if facts.enforcing => (true, "WebhookActive"),
-        Some(_) => (false, "WebhookPending"),
-    };
-    let message = if enforcing { "the webhook judges every write in the scope" } else { "no write is judged yet" };
-    set(ConditionType::Enforcing, enforcing, why, message.into());
+    let (enforcing, reason, message) = enforcement(facts);
+    set(ConditionType::Enforcing, enforcing, reason, message.into());
 
     let problems = problems_text(&facts.problems);
     match &problems {
@@ -83,6 +81,7 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
         (false, at) if same_commit => at.clone(),
         (false, _) => None,
     };
+    let enforced = facts.source.as_ref().is_some_and(|source| source.action == Action::Enforce);
     let failed = u32::try_from(facts.problems.iter().filter(|p| p.object.is_some()).count()).unwrap_or(u32::MAX);
     EnforcementStatus {
         observed_generation: generation,
@@ -91,7 +90,7 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
         converged_at,
         objects: Some(ObjectCounts {
             declared: facts.declared,
-            applied: facts.declared.saturating_sub(failed),
+            applied: if enforced { facts.declared.saturating_sub(failed) } else { 0 },
             failed,
             baseline: facts.baseline,
         }),
@@ -105,12 +104,49 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
     }
 }
 
+/// Whether writes are rejected in the scope.
+fn enforcement(facts: &Facts) -> (bool, Reason, &'static str) {
+    let Some(source) = &facts.source else { return (false, "NothingToEnforce", "no commit is in force") };
+    match (source.action, facts.force) {
+        (Action::Observe, _) => {
+            (false, "Observing", "what Git does not allow is recorded and let through, and nothing is written")
+        }
+        (Action::Warn, _) => {
+            (false, "Warning", "what Git does not allow is warned of and let through, and nothing is written")
+        }
+        (Action::Enforce, Force::NoPlace) => (
+            false,
+            "Unproven",
+            "the webhook is registered; nothing exists yet in the scope by which it could be tried whether it is obeyed",
+        ),
+        // The proof in its own scope comes with the baseline.
+        (Action::Enforce, Force::Proven) if facts.baseline_recorded => {
+            (true, "WebhookActive", "the webhook judges every write in the scope")
+        }
+        (Action::Enforce, _) => (
+            false,
+            "WebhookPending",
+            "the API server was not seen yet to ask the webhook about every write in the scope",
+        ),
+    }
+}
+
 fn problems_text(problems: &[Problem]) -> Option<String> {
-    let first = &problems.first()?.message;
+    let first = brief(&problems.first()?.message);
     Some(match problems.len() {
-        1 => first.clone(),
+        1 => first,
         count => format!("{count} problems; the first: {first}"),
     })
+}
+
+/// As much of a message as is read in a column. The whole of it stands among the problems.
+fn brief(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    match line.char_indices().nth(BRIEF) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None if line.len() < message.trim_end().len() => format!("{line} …"),
+        None => line.to_owned(),
+    }
 }
 
 /// Whether the cluster is what Git says; else the first thing that is missing for that.
@@ -148,7 +184,7 @@ fn convergence(facts: &Facts, problems: Option<String>) -> (bool, Reason, String
     }
     if let Some(first) = facts.unlisted.first() {
         let count = facts.unlisted.len();
-        let message = format!("{count} kinds are yet to be listed and compared with {short}; the first: {first}");
+        let message = format!("{count} kinds are not watched yet and not compared with {short}; the first: {first}");
         return (false, "Listing", message);
     }
     (true, "Converged", format!("the cluster is what {short} declares"))
@@ -193,7 +229,7 @@ mod tests {
     fn facts() -> Facts {
         let object = json!({
             "apiVersion": "gitadel.dev/v1alpha1", "kind": "Enforcement", "metadata": {"name": "all"},
-            "spec": {"source": {"url": "file:///r", "branch": "main"}, "scope": {}},
+            "spec": {"source": {"url": "file:///r", "branch": "main"}, "scope": {}, "action": "Enforce"},
         });
         let source = super::super::settings::source(&super::super::settings::read(&object).unwrap()).unwrap();
         Facts {
@@ -201,7 +237,7 @@ mod tests {
             round_commit: Some("1a2b3c4d".into()),
             source: Some(Source { commit: "1a2b3c4d".into(), ..source }),
             baseline_recorded: true,
-            enforcing: true,
+            force: Force::Proven,
             ..Facts::default()
         }
     }
@@ -259,6 +295,35 @@ mod tests {
             assert_eq!(is_converged(&status), reason == "Converged");
             assert_eq!(status.converged_at.is_some(), reason == "Converged");
         }
+    }
+
+    #[test]
+    fn enforcing_is_said_only_of_what_is_enforced_and_was_tried() {
+        let with = |action, force, baseline_recorded| {
+            let source = facts().source.map(|source| Source { action, ..source });
+            Facts { source, force, baseline_recorded, declared: 3, ..facts() }
+        };
+        let cases = [
+            (Action::Enforce, Force::Proven, true, ("True", "WebhookActive"), 3),
+            (Action::Enforce, Force::Proven, false, ("False", "WebhookPending"), 3),
+            (Action::Enforce, Force::Pending, true, ("False", "WebhookPending"), 3),
+            (Action::Enforce, Force::NoPlace, true, ("False", "Unproven"), 3),
+            (Action::Warn, Force::Proven, true, ("False", "Warning"), 0),
+            (Action::Observe, Force::Proven, true, ("False", "Observing"), 0),
+        ];
+        for (action, force, recorded, expected, applied) in cases {
+            let status = compose(&with(action, force, recorded), &EnforcementStatus::default(), &at(1));
+            assert_eq!(condition(&status, "Enforcing"), expected);
+            assert_eq!(status.objects.map(|objects| objects.applied), Some(applied));
+        }
+    }
+
+    #[test]
+    fn a_column_shows_one_line_of_a_problem() {
+        assert_eq!(brief("short"), "short");
+        assert_eq!(brief("one\ntwo\n"), "one …");
+        let long = brief(&"ü".repeat(1000));
+        assert_eq!((long.chars().count(), long.ends_with('…')), (BRIEF + 1, true));
     }
 
     #[test]

@@ -109,9 +109,14 @@ impl Source {
         self.baseline_recorded && self.undeclared_objects == Undeclared::Deny
     }
 
-    /// `main@1a2b3c4`
+    /// `main@1a2b3c4`; a commit that is named by its id needs no reference.
     pub fn short_commit(&self) -> String {
-        format!("{}@{}", self.reference, self.commit.get(..7).unwrap_or(&self.commit))
+        let id = self.commit.get(..7).unwrap_or(&self.commit);
+        if self.reference.is_empty() || self.commit.starts_with(&self.reference) {
+            id.to_owned()
+        } else {
+            format!("{}@{id}", self.reference)
+        }
     }
 }
 
@@ -213,5 +218,7 @@ mod tests {
     #[test]
     fn an_abbreviated_commit_names_its_reference() {
         assert_eq!(source(Scope::default()).short_commit(), "main@1a2b3c4");
+        let pinned = Source { reference: "1a2b3c4".into(), ..source(Scope::default()) };
+        assert_eq!(pinned.short_commit(), "1a2b3c4");
     }
 }

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::known::Known;
 use crate::api::{Action, Problem};
-use crate::reconcile::baseline_record::{BaselineState, RecordError, Recorder};
+use crate::reconcile::baseline_record::{RecordError, Recorder};
+use crate::reconcile::baseline_state::BaselineState;
 use crate::reconcile::converge::Workshop;
 use crate::reconcile::governor::Governor;
 use crate::reconcile::kinds::Kinds;
@@ -22,7 +23,13 @@ pub async fn load(workshop: &Workshop, known: &mut BTreeMap<String, Known>) -> b
     let recorder = Recorder::new(workshop, &world.kinds);
     let mut failed = false;
     for (name, known) in known {
-        match recorder.load(name, &mut known.baseline).await {
+        let action = known.settings.action;
+        known.baseline = std::mem::take(&mut known.baseline).under(action);
+        let mut loaded = recorder.load(name, &mut known.baseline).await;
+        if loaded.is_ok() && action == Action::Enforce && matches!(known.baseline, BaselineState::Missing) {
+            loaded = recorder.forget(name).await.map_err(RecordError::from);
+        }
+        match loaded {
             Ok(()) => known.baseline_problem = None,
             Err(error) => {
                 hold_back(known, name, &error);
@@ -81,6 +88,35 @@ pub async fn record(
             }
             // Nothing is wrong with it.
             Err(RecordError::Stopped) => return true,
+            Err(error) => {
+                hold_back(known, name, &error);
+                failed = true;
+            }
+        }
+    }
+    failed
+}
+
+/// Takes down what is there where nothing is enforced, so that what comes later can be told of. True where that was not
+/// possible.
+pub async fn observe(
+    workshop: &Workshop,
+    known: &mut BTreeMap<String, Known>,
+    participants: &mut [Participant],
+) -> bool {
+    let mut failed = false;
+    for participant in participants {
+        let name = &participant.source.name;
+        let Some(known) = known.get_mut(name) else { continue };
+        if participant.source.action == Action::Enforce || !matches!(known.baseline, BaselineState::Missing) {
+            continue;
+        }
+        let world = workshop.publisher.world();
+        match Recorder::new(workshop, &world.kinds).observe(name, &mut known.baseline).await {
+            Ok(()) => {
+                known.baseline_problem = None;
+                participant.source.baseline_recorded = true;
+            }
             Err(error) => {
                 hold_back(known, name, &error);
                 failed = true;

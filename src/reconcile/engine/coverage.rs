@@ -32,12 +32,12 @@ impl Coverage {
         self.scopes.is_empty()
     }
 
-    /// Of the kinds of which a snapshot desires something, those that were not compared with it. What an earlier process
-    /// published and never wrote is found by the watches, and by nothing else.
+    /// The kinds of which nobody has seen yet what there is: what an earlier process published and never wrote, and what
+    /// came round admission, is found by the watches, and by nothing else.
     pub fn unlisted(&self, meta: &Meta) -> Vec<GroupKind> {
-        let desired = meta.kinds.iter().filter(|kind| kind.registered);
-        let desired = desired.map(|kind| GroupKind::new(&kind.group, &kind.kind)).collect();
-        if self.is_new() { desired } else { self.watches.unlisted(desired) }
+        let kinds = meta.kinds.iter().filter(|kind| kind.registered || !self.is_new());
+        let kinds = kinds.map(|kind| GroupKind::new(&kind.group, &kind.kind)).collect();
+        if self.is_new() { kinds } else { self.watches.unlisted(kinds) }
     }
 
     /// Whatever differs now was nobody's to put right, or the last leader's.

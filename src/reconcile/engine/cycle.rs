@@ -126,6 +126,7 @@ impl Cycle {
         let is_whole = self.unseal(enforcements).await? && participants.iter().all(|p| p.state.is_some());
         let extent = if is_whole { Extent::Whole } else { Extent::Governed };
         self.governor.desire(&workshop.publisher.world(), extent);
+        left_undone |= baselines::observe(&workshop, &mut enforcements.known, &mut participants).await;
         if leader {
             // What follows is for the next commit and the next process; nobody has to wait for it.
             stop.run_until_cancelled(self.report(enforcements)).await;
@@ -216,7 +217,7 @@ impl Cycle {
         }
         let world = self.workshop.publisher.world();
         let unlisted = self.coverage.unlisted(world.snapshot.meta());
-        let overall = Overall { enforcing: self.governor.is_enforcing(), unlisted };
+        let overall = Overall { force: self.governor.force(), unlisted };
         report(&self.workshop, enforcements, &overall).await;
     }
 

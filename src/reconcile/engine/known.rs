@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Action, Enforcement, EnforcementStatus, Problem};
-use crate::reconcile::baseline_record::BaselineState;
+use crate::reconcile::baseline_state::BaselineState;
 use crate::reconcile::sources::{Failure, SourceState, SourceUpdate};
 use crate::snapshot::Source;
 use crate::source::CommitInfo;

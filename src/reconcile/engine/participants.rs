@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::enforcements::{Enforcements, is_as_declared};
 use super::known::Known;
 use crate::object::GroupKind;
-use crate::reconcile::baseline_record::BaselineState;
+use crate::reconcile::baseline_state::BaselineState;
 use crate::reconcile::round::Participant;
 use crate::reconcile::world::World;
 use crate::snapshot::Source;

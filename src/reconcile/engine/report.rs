@@ -1,7 +1,6 @@
 //! What is told of the Enforcements: their status, the gauges, and that a commit is in force.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -9,16 +8,18 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::enforcements::Enforcements;
 use super::known::{Invalid, Known};
+use crate::api::Action;
 use crate::object::{GroupKind, ObjectId};
 use crate::reconcile::converge::Workshop;
+use crate::reconcile::governor::Force;
 use crate::reconcile::status::{self, Facts};
+use crate::reconcile::world::World;
 use crate::snapshot::Source;
 
 /// What holds for all Enforcements.
 pub struct Overall {
-    /// The webhook was seen to reject.
-    pub enforcing: bool,
-    /// Kinds of which something is desired, and which the watches have not listed.
+    pub force: Force,
+    /// Kinds that the watches have not listed.
     pub unlisted: Vec<GroupKind>,
 }
 
@@ -35,12 +36,18 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overal
     for (name, known) in &mut enforcements.known {
         let source = sources.get(name.as_str()).copied().filter(|source| !source.commit.is_empty());
         let drifted = drift.iter().filter(|id| source.is_some_and(|source| governs(source, id))).count();
+        let (reverted, last_reverted_at) = workshop.reverted(name);
         let facts = Facts {
-            enforcing: overall.enforcing,
-            unlisted: overall.unlisted.clone(),
+            force: overall.force,
+            unlisted: overall
+                .unlisted
+                .iter()
+                .filter(|kind| source.is_some_and(|s| may_hold(s, kind, &world)))
+                .cloned()
+                .collect(),
             drifted: u32::try_from(drifted).unwrap_or(u32::MAX),
-            reverted: workshop.reverted.load(Ordering::Relaxed),
-            last_reverted_at: workshop.last_reverted_at(),
+            reverted,
+            last_reverted_at,
             source: source.cloned(),
             ..facts(known)
         };
@@ -97,6 +104,12 @@ fn facts(known: &Known) -> Facts {
     }
 }
 
+/// Whether a scope can hold objects of a kind.
+fn may_hold(source: &Source, kind: &GroupKind, world: &World) -> bool {
+    let namespaced = world.kinds.info(kind).is_none_or(|info| info.namespaced);
+    namespaced || kind.kind == "Namespace" || source.governs_cluster_kind(&kind.group, &kind.kind)
+}
+
 fn governs(source: &Source, id: &ObjectId) -> bool {
     source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name)
 }
@@ -106,7 +119,11 @@ fn announce_converged(workshop: &Workshop, source: &Source, known: &Known, took:
     let (name, commit) = (source.name.as_str(), source.short_commit());
     let (milliseconds, objects) = (took.as_millis() as u64, known.round.declared);
     tracing::info!(enforcement = name, commit, milliseconds, objects, "converged");
-    workshop.metrics.convergence_seconds.with_label_values(&[name]).observe(took.as_secs_f64());
-    let note = format!("{commit} is in force: {objects} objects");
+    let note = if source.action == Action::Enforce {
+        workshop.metrics.convergence_seconds.with_label_values(&[name]).observe(took.as_secs_f64());
+        format!("{commit} is in force: {objects} objects")
+    } else {
+        format!("the cluster is what {commit} declares: {objects} objects; nothing is enforced")
+    };
     workshop.events.enforcement(name, known.enforcement.metadata.uid.clone(), false, "Converged", note);
 }

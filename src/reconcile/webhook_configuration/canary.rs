@@ -18,6 +18,7 @@ use super::canary_place::Place;
 use super::generate::ENTRY_DOMAIN;
 use crate::admission::own::{CANARY_CLOSED, CANARY_NAME};
 use crate::api::MANAGER;
+use crate::reconcile::refusal::Refusal;
 
 const PAUSE: Duration = Duration::from_millis(20);
 /// By then a healthy API server has taken the configuration up.
@@ -49,8 +50,8 @@ pub enum CanaryError {
         "nothing that is enforced exists yet where a canary could be tried: create one of the namespaces in the scope"
     )]
     Nowhere,
-    #[error("cannot try whether the webhook rejects the canary in {place}")]
-    Api { place: Place, source: Box<kube::Error> },
+    #[error("cannot try whether the webhook rejects the canary in {place}: {reason}")]
+    Api { place: Place, reason: Refusal },
 }
 
 /// What one attempt showed.
@@ -85,7 +86,7 @@ pub async fn prove_enforcing(client: Client, canary: &Canary, bound: Duration) -
                 CanaryError::Admitted { place: place.clone(), attempts }
             }
             (_, Ok(Attempt::Unreachable(message))) => CanaryError::Unreachable { message },
-            (Some(place), Err(source)) => CanaryError::Api { place: place.clone(), source },
+            (Some(place), Err(error)) => CanaryError::Api { place: place.clone(), reason: (*error).into() },
             (None, _) | (_, Ok(Attempt::Nowhere)) => CanaryError::Nowhere,
         };
         let elapsed = started.elapsed();
