@@ -9,7 +9,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use support::bypass::get;
 use support::eventually;
-use support::governed::{Governed, condition};
+use support::governed::{Governed, condition, reason};
 
 const SHOP: &str = "
 apiVersion: v1
@@ -155,7 +155,7 @@ async fn a_source_that_cannot_be_read() {
     governed.enforce(governed.of(OTHER, "missing", json!({"namespaces": ["bank"]}))).await;
     governed.enforce(governed.shop()).await;
     governed.converged().await;
-    governed.other("the missing directory to be told", |status| condition(status, "SourceReady") == "False").await;
+    governed.other("the missing directory to be told", |status| reason(status, "SourceReady") == "PathNotFound").await;
     governed.shop_is_enforced("red").await;
     // Also by a process that never saw any of it.
     governed.begin_from_nothing().await;

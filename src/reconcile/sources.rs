@@ -83,6 +83,17 @@ pub enum FollowError {
     Task(#[from] tokio::task::JoinError),
 }
 
+impl FollowError {
+    /// For a condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Source(error) | Self::Render(RenderError::Source(error)) => error.reason(),
+            Self::Render(RenderError::NoManifest { .. }) | Self::NoManifest { .. } => "CopyDamaged",
+            Self::Task(_) => "Interrupted",
+        }
+    }
+}
+
 /// What a look at a source brought.
 pub struct SourceUpdate {
     pub enforcement: String,

@@ -46,3 +46,24 @@ pub enum SourceError {
     #[error("the local copy of {url} is damaged: {reason}; the next fetch brings everything anew")]
     Damaged { url: String, reason: String },
 }
+
+impl SourceError {
+    /// For a condition, so that nobody looks for a network that is fine.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Url { .. } => "InvalidURL",
+            Self::Store { .. } => "StoreUnusable",
+            Self::Credentials { .. } => "CredentialsUnusable",
+            Self::Authentication { .. } => "AuthenticationFailed",
+            Self::NoReference { .. } | Self::NoCommit { .. } | Self::NotACommit { .. } => "RevisionNotFound",
+            Self::NoPath { .. } | Self::NotADirectory { .. } => "PathNotFound",
+            Self::TooManyFiles { .. } | Self::TooLarge { .. } => "TooLarge",
+            Self::Damaged { .. } => "CopyDamaged",
+            Self::Fetch { .. }
+            | Self::Timeout { .. }
+            | Self::Hanging { .. }
+            | Self::Busy { .. }
+            | Self::Aborted { .. } => "Unreachable",
+        }
+    }
+}

@@ -185,7 +185,7 @@ impl Sighting {
             }
             Err(Failure::Unreadable(error)) => {
                 let unreadable = self.failure.is_none();
-                self.failure = Some(("Unreachable", error.to_string()));
+                self.failure = Some((error.reason(), error.to_string()));
                 News { round_due: first, unreadable, ..News::default() }
             }
             Err(Failure::Broken(problems)) => {
