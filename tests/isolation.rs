@@ -64,11 +64,6 @@ impl Governed {
         self.listening().await;
     }
 
-    async fn listening(&self) {
-        let address = format!("127.0.0.1:{}", self.reconciler_probe);
-        eventually("the reconciler", async || tokio::net::TcpStream::connect(&address).await.ok()).await;
-    }
-
     fn rejects(&self, arguments: &[&str]) {
         let said = self.kubectl(arguments);
         let denied = ["is governed by Git", "is not declared in Git"].iter().any(|why| said.stderr.contains(why));
