@@ -376,8 +376,7 @@ async fn observe_and_warn_only_tell() {
 
     // So is what comes to be that Git does not declare, and what changes that was there before.
     let rules = |governed: &Governed, rule: &str| {
-        let rule = format!("rule=\"{rule}\"");
-        governed.webhook_metrics().sum("gitadel_admission_reviews_total", &["outcome=\"observe\"", &rule])
+        governed.webhook_metrics().sum("gitadel_admission_reviews_total", &[("outcome", "observe"), ("rule", rule)])
     };
     eventually("a creation that would have been denied", async || {
         let said = governed.kubectl(&["create", "configmap", "undeclared"]);
