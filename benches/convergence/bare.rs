@@ -1,10 +1,11 @@
 //! The limits: the same objects, written by loops that do nothing else.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use http_body_util::BodyExt;
 use hyper::Request;
+use hyper::body::Bytes;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -13,6 +14,10 @@ use crate::figures::fleet;
 
 /// Requests under way at once, as many as gitadel has.
 const PARALLEL: usize = 16;
+
+/// Namespaces of the bare loops. Nothing in `kube-*` is governed.
+const APPLIED: &str = "kube-bare-apply";
+const WRITTEN: &str = "kube-bare-write";
 
 /// Objects a second.
 pub struct Rates {
@@ -24,18 +29,17 @@ pub struct Rates {
 
 /// Measures on the given cluster, and removes what was made. gitadel does not run meanwhile.
 pub async fn measure(client: &Client, size: usize) -> Rates {
-    let (applied, written) = ("kube-bare-apply", "kube-bare-write");
-    for namespace in [applied, written] {
+    for namespace in [APPLIED, WRITTEN] {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         request(client, "POST", "/api/v1/namespaces", "application/json", object.to_string().into()).await;
     }
     let rates = Rates {
-        apply_new: run(client, size, |n| apply(applied, n, 1)).await,
-        create: run(client, size, |n| create(written, n)).await,
-        apply_changed: run(client, size, |n| apply(applied, n, 2)).await,
-        replace: run(client, size, |n| replace(written, n)).await,
+        apply_new: run(client, size, |n| apply(APPLIED, n, 1)).await,
+        create: run(client, size, |n| create(WRITTEN, n)).await,
+        apply_changed: run(client, size, |n| apply(APPLIED, n, 2)).await,
+        replace: run(client, size, |n| replace(WRITTEN, n)).await,
     };
-    for namespace in [applied, written] {
+    for namespace in [APPLIED, WRITTEN] {
         for number in 0..10 {
             let path = collection(&manifest(namespace, number, 1));
             request(client, "DELETE", &path, "application/json", Vec::new()).await;
@@ -83,6 +87,37 @@ fn replace(namespace: &str, number: usize) -> Write {
     ("PUT", path, "application/json", manifest.to_string().into())
 }
 
+/// Path of an object like those of the fleet, where nobody governs.
+pub async fn beside(client: &Client) -> String {
+    let (method, _, content, body) = create(WRITTEN, 5);
+    let manifest = manifest(WRITTEN, 5, 1);
+    request(client, method, &collection(&manifest), content, body).await;
+    path(&manifest)
+}
+
+/// What a client that does nothing else needs to list and parse all objects of the fleet.
+pub struct Listing {
+    pub took: Duration,
+    /// All objects, as JSON.
+    pub bytes: usize,
+}
+
+pub async fn list(client: &Client) -> Listing {
+    let (start, mut bytes) = (Instant::now(), 0);
+    for number in 0..10 {
+        let manifest = fleet::manifest(number, 1);
+        // Of ten, several are of the same kind.
+        if (0..number).any(|other| fleet::manifest(other, 1)["kind"] == manifest["kind"]) {
+            continue;
+        }
+        let body = request(client, "GET", &collection(&manifest), "application/json", Vec::new()).await;
+        let listed: Value = serde_json::from_slice(&body).unwrap();
+        assert!(listed["items"].as_array().is_some_and(|items| !items.is_empty()), "{listed}");
+        bytes += body.len();
+    }
+    Listing { took: start.elapsed(), bytes }
+}
+
 /// Path of an object of the fleet.
 pub fn path(manifest: &Value) -> String {
     format!("{}/{}", collection(manifest), manifest["metadata"]["name"].as_str().unwrap())
@@ -98,10 +133,11 @@ fn collection(manifest: &Value) -> String {
     format!("{api}/namespaces/{}/{resource}", manifest["metadata"]["namespace"].as_str().unwrap())
 }
 
-async fn request(client: &Client, method: &str, path: &str, content: &str, body: Vec<u8>) {
+async fn request(client: &Client, method: &str, path: &str, content: &str, body: Vec<u8>) -> Bytes {
     let request = Request::builder().method(method).uri(path).header("content-type", content);
     let answer = client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
     let status = answer.status();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert!(status.is_success(), "{method} {path}: {status}: {}", String::from_utf8_lossy(&body));
+    body
 }

@@ -2,9 +2,9 @@
 //! from a cold start; and the memory that it takes.
 //!
 //! `cargo bench --bench convergence -- 1000 10000 --memory 50000` names the numbers of objects, and how many there are to
-//! be at the end to see the memory. These are the ones that it takes when nothing is named. Each number gets a control plane of its own, on which bare loops write the same objects just before:
-//! what the API server takes from a client that does nothing but write. No controller manager runs: its own writes would
-//! come in between, in each run at another moment.
+//! be at the end to see the memory. These are the ones that it takes when nothing is named. Each number gets a control plane
+//! of its own, on which bare loops write the same objects just before: what the API server takes from a client that does
+//! nothing but write. No controller manager runs: its own writes would come in between, in each run at another moment.
 
 // A benchmark that cannot go on has nothing to report.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -54,15 +54,15 @@ async fn main() {
         bench.small_commits(size).await;
         if size == largest {
             drift::reverts(&bench.governed, size).await;
-            process::memory(&bench.governed, size, "after convergence");
+            process::memory(&bench.governed, size, "after convergence").await;
             bench.cold_start(size).await;
-            process::memory(&bench.governed, size, "after a restart");
+            process::memory(&bench.governed, size, "after a restart").await;
             if let Some(more) = memory {
                 bench.write(size..more, 1);
                 bench.converge("more").await;
-                process::memory(&bench.governed, more, "after convergence");
+                process::memory(&bench.governed, more, "after convergence").await;
                 bench.cold_start(more).await;
-                process::memory(&bench.governed, more, "after a restart");
+                process::memory(&bench.governed, more, "after a restart").await;
             }
         }
     }
@@ -179,12 +179,16 @@ impl Bench {
         let metrics = self.governed.reconciler_metrics();
         let asked = metrics.sum("gitadel_canonicalisations_total", &[("kind", "asked")]).abs();
         let writes = metrics.sum("gitadel_applies_total", &[]).abs();
+        let bare = bare::list(&self.governed.client).await;
         figure(
             &format!("cold start: {size} objects: every object checked"),
             short(checked),
             "",
             format!(
-                "webhook ready after {}, reconciler after {}; {asked:.0} dry-runs, {writes:.0} writes",
+                "{:.1} of what a bare client takes to list and parse them ({}); webhook ready after {}, reconciler after {}; \
+                 {asked:.0} dry-runs, {writes:.0} writes",
+                checked.as_secs_f64() / bare.took.as_secs_f64(),
+                short(bare.took),
                 short(webhook),
                 short(reconciler)
             ),

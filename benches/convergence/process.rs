@@ -4,14 +4,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::bare;
 use crate::figures::{figure, processor_time};
 use crate::support::governed::Governed;
 
 /// The goals are for this many objects.
 const GOAL_SIZE: usize = 10_000;
 
-/// Prints the resident memory of webhook and reconciler.
-pub fn memory(governed: &Governed, size: usize, when: &str) {
+/// Prints the resident memory of webhook and reconciler, beside what the objects alone take.
+pub async fn memory(governed: &Governed, size: usize, when: &str) {
+    let objects = bare::list(&governed.client).await.bytes;
     for (command, goal) in [("webhook", "≤ 64 MiB"), ("reconcile", "≤ 160 MiB")] {
         let goal = if size == GOAL_SIZE { goal } else { "" };
         let status = fs::read_to_string(format!("/proc/{}/status", id(governed, command))).unwrap();
@@ -25,7 +27,8 @@ pub fn memory(governed: &Governed, size: usize, when: &str) {
             format!("{} MiB", kilobytes("VmRSS") >> 10),
             goal,
             format!(
-                "{} MiB of its own, {} MiB shared (program and snapshot); at most {} MiB since it began",
+                "the objects are {} MiB as JSON; {} MiB of its own, {} MiB shared (program and snapshot); at most {} MiB since it began",
+                objects >> 20,
                 kilobytes("RssAnon") >> 10,
                 shared >> 10,
                 kilobytes("VmHWM") >> 10
