@@ -18,7 +18,7 @@ use gitadel::demo::control_plane::{ControlPlane, Options};
 use kube::{Api, Client, CustomResourceExt};
 use serde_json::{Value, json};
 
-use super::http::request;
+use super::http::attempt;
 use super::{Said, client, eventually, kubectl, kubectl_with_input};
 
 pub struct Governed {
@@ -233,7 +233,9 @@ impl Governed {
     /// Tells the reconciler of a push, as a hook of the repository would.
     pub async fn notify(&self) {
         self.listening().await;
-        request("POST", self.reconciler_probe, &format!("/notify/{NAME}"));
+        // A process that has only begun does not know its Enforcements yet.
+        let path = format!("/notify/{NAME}");
+        eventually("the notification to be taken", async || attempt("POST", self.reconciler_probe, &path).ok()).await;
     }
 
     pub async fn status(&self) -> Value {

@@ -54,7 +54,7 @@ fn unknown(context: &Context<'_>, source: &Source) -> Judgement {
     }
     let reason = format!(
         "stays as it is: Enforcement \"{}\" governs it, and this replica of gitadel does not know yet all that is in \
-         force there. Try again when the conditions of that Enforcement say that its source is read.",
+         force there. Its conditions say what cannot be read: its source, or its baseline.",
         source.name
     );
     deny(Class::Undeclared, denial::other(context, reason))
