@@ -144,7 +144,18 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     governed.converged().await;
     let metrics = governed.reconciler_metrics();
     assert_eq!(metrics.sum("gitadel_pruned_total", &[("enforcement", "all")]), 2.0);
-    assert_eq!(metrics.sum("gitadel_drift_reverted_total", &[]), 0.0, "nothing declared was taken for undeclared");
+    // What is kept gets the annotation with which it was last declared, before it left Git.
+    eventually("the annotation", async || {
+        let kept = get(&client, &path_of("kept")).await.unwrap();
+        (kept["metadata"]["annotations"]["gitadel.dev/prune"] == "false").then_some(())
+    })
+    .await;
+    eventually("the revert to be counted", async || {
+        (governed.reconciler_metrics().sum("gitadel_drift_reverted_total", &[]) > 0.0).then_some(())
+    })
+    .await;
+    let reverted = governed.reconciler_metrics().sum("gitadel_drift_reverted_total", &[]);
+    assert_eq!(reverted, 1.0, "nothing declared was taken for undeclared");
     assert!(get(&client, "/api/v1/namespaces/default/configmaps/old").await.is_some(), "a forged line deletes nothing");
     eventually("the forged line to go", async || {
         (!inventory(&governed).await.contains("/ConfigMap/default/old")).then_some(())
@@ -153,9 +164,8 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     let now = settled(&governed).await;
     for (path, known) in &before {
         let gone = [path_of("c-158"), path_of("c-159")].contains(path);
-        // It was to get an annotation that it never got, and left Git with it.
-        let frozen = *path == path_of("kept");
-        assert!(gone || frozen || now.get(path) == Some(known), "{path}: {:?}, not {known:?}", now.get(path));
+        let annotated = *path == path_of("kept");
+        assert!(gone || annotated || now.get(path) == Some(known), "{path}: {:?}, not {known:?}", now.get(path));
         assert!(!gone || !now.contains_key(path), "{path}");
     }
     let said = governed.kubectl(&["-n", "shop", "label", "configmap/kept", "mine=yes"]);

@@ -32,7 +32,7 @@ impl Round<'_> {
     pub(super) async fn retire(&self, desired: &Desired, report: &mut RoundReport) -> Result<(), RoundError> {
         let world = self.workshop.publisher.world();
         let mut edit = Edit::default();
-        let mut prune: Vec<ObjectId> = Vec::new();
+        let (mut prune, mut kept) = (Vec::<ObjectId>::new(), Vec::<ObjectId>::new());
         for (source, departed) in self.departed(desired, &mut edit)? {
             let Some(participant) = self.participants.get(source).filter(|p| p.state.is_some()) else { continue };
             let prunable = |id: &ObjectId| participant.prune && may_be_pruned(&world, id);
@@ -44,6 +44,7 @@ impl Round<'_> {
             let (go, stay): (Vec<_>, Vec<_>) = departed.now.into_iter().partition(|id| !held_back && prunable(id));
             for id in stay {
                 edit.put.extend(retained(&world, &id)?);
+                kept.push(id);
             }
             prune.extend(go);
             prune.extend(departed.before.into_iter().filter(|id| !held_back && prunable(id)));
@@ -57,6 +58,13 @@ impl Round<'_> {
             self.workshop.publisher.served(&published, SERVED_LIMIT).await;
             self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
             self.keep_what_stayed(&world, self.prune(prune).await, report).await?;
+        }
+        if self.leader {
+            // Of one that this process learned of only now, the watch has seen an object that nobody knew.
+            let since = Instant::now();
+            for id in kept {
+                self.queue.push(Work { id, live: Live::Unknown, cause: Cause::Drift, since });
+            }
         }
         Ok(())
     }
