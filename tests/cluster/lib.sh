@@ -52,6 +52,20 @@ serve_repository() {
   trap 'kill $git_server' EXIT
   until_true 10 "the Git server" git ls-remote "$repository"
 }
+start_private_repository() { # USER:PASSWORD : the same over HTTPS, by an authority of its own in $WORK/ca.crt
+  start_repository
+  repository=https://10.199.0.1:8443/cluster.git
+  local new=(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2)
+  "${new[@]}" -subj "/CN=an organisation" -keyout "$WORK/ca.key" -out "$WORK/ca.crt" 2>/dev/null
+  "${new[@]}" -subj /CN=git -CA "$WORK/ca.crt" -CAkey "$WORK/ca.key" -addext "subjectAltName=IP:10.199.0.1" \
+    -addext "basicConstraints=critical,CA:FALSE" -keyout "$WORK/git.key" -out "$WORK/git.crt" 2>/dev/null
+  cat "$WORK/git.crt" "$WORK/git.key" >"$WORK/git.pem"
+  "$here/git-server" "$WORK/git" 10.199.0.1 8443 "$WORK/git.pem" "$1" &
+  private_git_server=$!
+  trap 'kill $git_server $private_git_server' EXIT
+  until_true 10 "the private Git server" curl -sf --cacert "$WORK/ca.crt" -u "$1" "$repository/info/refs?service=git-upload-pack"
+  ! curl -sf --cacert "$WORK/ca.crt" "$repository/info/refs?service=git-upload-pack" || fail "the repository is not private"
+}
 
 push() { # SUBJECT : commits what is in the tree
   git -C "$WORK/tree" add --all
