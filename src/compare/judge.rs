@@ -187,7 +187,10 @@ impl<'a> Judge<'a> {
                 judge.within(identity.step(item), |judge| judge.visit(states, schema));
             }
         });
-        if !new.keeps_order_of(old) && !new.keeps_order_of(&canonical) {
+        // An order that drifted may stay. Where it did not, what is added takes its declared place: beside items that kept
+        // theirs it would make an order that neither state has.
+        let drift_stays = new.keeps_order_of(old) && !old.keeps_order_of(&canonical);
+        if !new.keeps_order_of(&canonical) && !drift_stays {
             self.report(Fault::Reordered, states.canonical.map(Node::to_value), states.new.map(Node::to_value));
         }
     }

@@ -218,6 +218,21 @@ fn places(object: &Value, canonical: &Value) -> BTreeMap<String, Value> {
     places
 }
 
+/// The declared items of a list, in the order in which they first stand in it.
+fn declared_order(object: &Value, canonical: &Value, list: &str) -> Vec<Value> {
+    let names = |object: &Value| -> Vec<Value> {
+        let items = object["spec"][list].as_array().into_iter().flatten();
+        items.map(|item| item.get("name").unwrap_or(item).clone()).collect()
+    };
+    let (wanted, mut order) = (names(canonical), Vec::new());
+    for name in names(object).into_iter().filter(|name| wanted.contains(name)) {
+        if !order.contains(&name) {
+            order.push(name);
+        }
+    }
+    order
+}
+
 fn without_bookkeeping(mut object: Value) -> Value {
     let members = object.as_object_mut().unwrap();
     members.remove("status");
@@ -250,6 +265,24 @@ proptest! {
                 value == old_places.get(place) || value == canonical_places.get(place),
                 "{place}: {old} → {new} by {canonical}"
             );
+        }
+    }
+
+    #[test]
+    fn what_stands_in_order_stays_in_order(
+        old in object(), canonical in canonical(), other in object(), choices in prop::collection::vec(any::<u8>(), 100),
+    ) {
+        let new = mixed(&[&old, &canonical, &other], &mut choices.into_iter());
+        if !latitude().judge(&old, &new, &canonical).is_empty() {
+            return Ok(());
+        }
+        for list in ["tags", "containers"] {
+            let wanted = declared_order(&canonical, &canonical, list);
+            let is_ordered = |object: &Value| {
+                let order = declared_order(object, &canonical, list);
+                order == wanted.iter().filter(|name| order.contains(name)).cloned().collect::<Vec<_>>()
+            };
+            prop_assert!(!is_ordered(&old) || is_ordered(&new), "{list}: {old} → {new} by {canonical}");
         }
     }
 

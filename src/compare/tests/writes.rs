@@ -163,6 +163,21 @@ fn items_are_judged_by_their_keys() {
         ),
         ("order restored", c(json!([turned])), c(json!([web2])), c(json!([web2])), &[]),
         ("order of old", c(json!([turned, side])), c(json!([turned])), c(json!([web2])), &[]),
+        ("a missing item in its place", c(json!([web])), c(json!([web, side])), c(json!([web, side])), &[]),
+        (
+            "a missing item in another place",
+            c(json!([web])),
+            c(json!([side, web])),
+            c(json!([web, side])),
+            &["spec.containers must keep the order of its items"],
+        ),
+        (
+            "a missing item where the order has drifted",
+            c(json!([side, web])),
+            c(json!([side, web, {"name": "log"}])),
+            c(json!([{"name": "log"}, web, side])),
+            &[],
+        ),
         (
             "duplicate",
             c(json!([web2])),
