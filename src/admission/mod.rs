@@ -7,6 +7,7 @@ pub mod builtin;
 mod classify;
 mod context;
 mod decide;
+mod delegation;
 mod denial;
 mod generated;
 pub mod own;

@@ -4,7 +4,7 @@
 //! another replica judged its ReplicaSet. But their names say where they come from: `web-5d4f8c7b9` is a ReplicaSet of
 //! `web`, `backup-29384720` a Job of `backup`.
 
-use super::builtin;
+use super::{builtin, delegation};
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -37,23 +37,27 @@ impl<'a> Controller<'a> {
 }
 
 /// Whether the object may have this controller: Kubernetes' own components make such objects for such owners, or an
-/// Enforcement leaves objects of its kind to an operator.
+/// Enforcement leaves such an object to an operator.
 pub fn is_plausible(snapshot: &Snapshot, id: ObjectRef<'_>, object: Node<'_>, controller: Controller<'_>) -> bool {
     let Controller { group, kind, .. } = controller;
     if (group, kind) == ("", "Node") && !is_mirror(object, controller.name) {
         return false;
     }
-    let delegated = || {
-        let mut delegations = snapshot.meta().answering(id).flat_map(|source| &source.delegations);
-        delegations.any(|delegation| delegation.covers(id.group, id.kind, id.namespace, id.name))
-    };
-    builtin::may_own((group, kind), (id.group, id.kind)) || delegated()
+    builtin::may_own((group, kind), (id.group, id.kind)) || delegation::is_left_to_somebody(snapshot, id, object)
 }
 
 /// Whether a Pod shows what already runs on a node: nothing is started because of it.
 fn is_mirror(pod: Node<'_>, node: &str) -> bool {
     pod.at(&["metadata", "annotations", MIRROR]).is_some()
         && pod.at(&["spec", "nodeName"]).and_then(Node::as_str) == Some(node)
+}
+
+/// The governed object to which another belongs by their names alone: a Scale or a Binding shows no owner.
+///
+/// # Errors
+/// The snapshot's entry for an owner is damaged.
+pub fn root_by_name(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<Option<ObjectId>, SnapshotError> {
+    root(snapshot, id.namespace, Controller { group: id.group, kind: id.kind, name: id.name, uid: "" })
 }
 
 /// The governed object (or the node) at the end of a chain of controllers.

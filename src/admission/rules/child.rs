@@ -33,11 +33,11 @@ fn judge(context: &Context<'_>) -> Judgement {
 
 fn by_owner(context: &Context<'_>, owner: &ObjectId) -> Judgement {
     let request = context.request;
-    let delegate = kept::is_delegate(context);
+    let delegate = || kept::is_delegate(context);
     let admitted = match request.operation {
-        Operation::Create => delegate || kept::writers_of_child(context).any(|writer| writer.creates),
+        Operation::Create => kept::writers_of_child(context).any(|writer| writer.creates) || delegate(),
         Operation::Delete => {
-            delegate || deletes_pod(context) || kept::writers_of_child(context).any(|writer| writer.deletes)
+            deletes_pod(context) || kept::writers_of_child(context).any(|writer| writer.deletes) || delegate()
         }
         Operation::Update => {
             let Some((old, new)) = context.states() else { return Ok(None) };
@@ -213,14 +213,22 @@ mod tests {
         let grown = with(&set, "/spec/replicas", json!(3));
         let world = World::new().declare(&database);
         world.expect(&[("undelegated", Review::create(&set).by("operator"), Deny, "undeclared")]);
-        let world = world.source(|source| {
-            source.delegations = vec![delegation("operator", ("apps", "StatefulSet"), "spec.replicas", None)];
-        });
-        world.expect(&[
+        let delegated = |field: &str| {
+            let fields = vec![delegation("operator", ("apps", "StatefulSet"), field, None)];
+            World::new().declare(&database).source(|source| source.delegations = fields)
+        };
+        let labelled = with(&set, "/metadata/labels", json!({"a": "b"}));
+        delegated("spec").expect(&[
             ("delegated", Review::create(&set).by("operator"), Allow, RULE.name),
             ("its field", Review::update(&set, &grown).by("operator"), Allow, RULE.name),
-            ("another field", Review::update(&set, &with(&set, "/spec/x", json!(1))).by("operator"), Deny, RULE.name),
+            ("another field", Review::update(&set, &labelled).by("operator"), Deny, RULE.name),
+            ("deleted", Review::delete(&set).by("operator"), Allow, RULE.name),
             ("somebody else", Review::create(&set), Deny, RULE.name),
+        ]);
+        // Who may set a field of it makes nothing of that kind.
+        delegated("spec.template").expect(&[
+            ("a field alone", Review::create(&set).by("operator"), Deny, "undeclared"),
+            ("changed", Review::update(&set, &grown).by("operator"), Deny, "undeclared"),
         ]);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::admission::builtin::{self, Change, Writer};
 use crate::admission::context::Context;
+use crate::admission::delegation::holds_whole;
 use crate::admission::ownership::Controller;
 use crate::compare::{Finding, FreeField};
 use crate::document::Node;
@@ -43,8 +44,8 @@ pub fn foreign_changes(
     context.changes(old, new, &free)
 }
 
-/// Whoever an Enforcement names for a kind makes and removes the objects of it that follow from others: an operator, or
+/// Whoever an Enforcement leaves all of an object to makes and removes it, where it follows from another: an operator, or
 /// a volume's provisioner.
 pub fn is_delegate(context: &Context<'_>) -> bool {
-    context.delegations().next().is_some()
+    context.shown().is_some_and(|object| holds_whole(context.delegations(), context.kind, object))
 }
