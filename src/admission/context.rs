@@ -6,12 +6,13 @@ use jiff::Timestamp;
 
 use super::builtin::{self, Identity, Through};
 use super::classify::{self, ObjectClass};
+use super::ownership;
 use super::request::{Operation, Request};
 use super::verdict::Class;
 use crate::api::{Action, ChildOperations, Permission};
 use crate::compare::{Finding, FreeField, Latitude, ListSchema, judge};
 use crate::document::Node;
-use crate::object::ObjectRef;
+use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{DelegatedFields, Entry, EntryClass, KindInfo, Snapshot, SnapshotError, Source};
 
 /// A kind that the snapshot does not know is compared as if all of its lists were atomic: stricter, never looser.
@@ -57,9 +58,9 @@ impl<'a> Context<'a> {
         declaring.into_iter().chain(others.into_iter().flatten())
     }
 
-    /// Whether it is known of the object what was there before anything was enforced.
-    pub fn is_baseline_recorded(&self) -> bool {
-        self.answering().any(|source| source.baseline_recorded)
+    /// Whether nothing may come to be here that is not declared.
+    pub fn is_closed(&self) -> bool {
+        self.source.is_some_and(Source::is_closed)
     }
 
     /// A source that forbids an operation on running Pods or nodes.
@@ -150,6 +151,19 @@ impl<'a> Context<'a> {
                 Cow::Owned([first, second].into_iter().chain(fields).flatten().cloned().collect())
             }
         }
+    }
+
+    /// Whether this user may set a field of the object, which is in no list.
+    pub fn may_set(&self, object: Node<'_>, field: &[&str]) -> bool {
+        self.delegated(object).iter().any(|free| free.pattern.covers_fields(field))
+    }
+
+    /// The governed object to which the object of this request belongs, by their names alone.
+    ///
+    /// # Errors
+    /// An entry of the snapshot is damaged.
+    pub fn owner_by_name(&self) -> Result<Option<ObjectId>, SnapshotError> {
+        ownership::root_by_name(self.snapshot, self.id)
     }
 
     /// What an object of this request is by its state.

@@ -5,7 +5,7 @@
 use super::builtin::CONTROLLERS;
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
-use crate::snapshot::{Snapshot, SnapshotError};
+use crate::snapshot::{Entry, Snapshot, SnapshotError};
 
 const AUTOMANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
 const FLOW_AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
@@ -92,12 +92,37 @@ fn is_local(api_service: Node<'_>) -> bool {
     api_service.at(&["spec", "service"]).is_none_or(Node::is_null)
 }
 
-/// `<template>-<set>-<ordinal>`, where both template and set may hold dashes.
 fn claim_of_stateful_set(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<Option<ObjectId>, SnapshotError> {
-    let Some((stem, ordinal)) = id.name.rsplit_once('-') else { return Ok(None) };
-    if ordinal.is_empty() || !ordinal.bytes().all(|b| b.is_ascii_digit()) {
-        return Ok(None);
+    Ok(set_of_claim(snapshot, id)?.map(|(set, _)| set.id().to_owned()))
+}
+
+/// Whether a claim is one of a StatefulSet's replica that Git does not ask for: only people know whether what is in it is
+/// still of use.
+pub(super) fn is_outgrown(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<bool, SnapshotError> {
+    if (id.group, id.kind) != ("", "PersistentVolumeClaim") {
+        return Ok(false);
     }
+    let Some((set, ordinal)) = set_of_claim(snapshot, id)? else { return Ok(false) };
+    let Some(canonical) = set.canonical() else { return Ok(false) };
+    let number = |path: &[&str], default| canonical.at(path).and_then(Node::as_i64).unwrap_or(default);
+    let source = set.source().and_then(|index| snapshot.meta().sources.get(index));
+    let delegations = source.into_iter().flat_map(|source| &source.delegations);
+    let scaled = delegations
+        .filter(|d| d.covers("apps", "StatefulSet", id.namespace, set.id().name))
+        .flat_map(|delegation| &delegation.fields)
+        .filter(|field| field.pattern.covers_fields(&["spec", "replicas"]))
+        .map(|field| field.bounds.and_then(|bounds| bounds.maximum).unwrap_or(i64::MAX));
+    let replicas = scaled.chain([number(&["spec", "replicas"], 1)]).max().unwrap_or(i64::MAX);
+    let start = number(&["spec", "ordinals", "start"], 0);
+    Ok(ordinal < start || ordinal >= start.saturating_add(replicas))
+}
+
+/// `<template>-<set>-<ordinal>`, where both template and set may hold dashes.
+fn set_of_claim<'a>(snapshot: &'a Snapshot, id: ObjectRef<'_>) -> Result<Option<(Entry<'a>, i64)>, SnapshotError> {
+    let Some((stem, ordinal)) = id.name.rsplit_once('-') else { return Ok(None) };
+    let Some(ordinal) = ordinal.bytes().all(|b| b.is_ascii_digit()).then(|| ordinal.parse().ok()).flatten() else {
+        return Ok(None);
+    };
     for (dash, _) in stem.match_indices('-') {
         let (template, set) = (&stem[..dash], &stem[dash + 1..]);
         let candidate = ObjectRef { group: "apps", kind: "StatefulSet", namespace: id.namespace, name: set };
@@ -106,7 +131,7 @@ fn claim_of_stateful_set(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<Optio
         let claims = entry.canonical().map(|set| set.at(&["spec", "volumeClaimTemplates"]).and_then(Node::list));
         let named = |claim: Node<'_>| claim.at(&["metadata", "name"]).and_then(Node::as_str) == Some(template);
         if claims.is_none_or(|claims| claims.is_some_and(|claims| claims.iter().any(named))) {
-            return Ok(Some(candidate.to_owned()));
+            return Ok(Some((entry, ordinal)));
         }
     }
     Ok(None)

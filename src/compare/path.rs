@@ -96,6 +96,19 @@ pub struct PatternError {
     reason: &'static str,
 }
 
+impl PathPattern {
+    /// Whether the pattern matches the place of a field that is in no list.
+    pub fn covers_fields(&self, fields: &[&str]) -> bool {
+        let agrees = |(segment, field): (&PatternSegment, &&str)| match segment {
+            PatternSegment::Any => true,
+            PatternSegment::Field(name) => name == field,
+            PatternSegment::Prefix(prefix) => field.starts_with(prefix.as_str()),
+            PatternSegment::Item(_) => false,
+        };
+        self.0.len() <= fields.len() && self.0.iter().zip(fields).all(agrees)
+    }
+}
+
 impl FromStr for PathPattern {
     type Err = PatternError;
 
@@ -226,6 +239,24 @@ mod tests {
         ] {
             let parsed: PathPattern = pattern.parse().unwrap();
             assert_eq!(parsed.to_string(), pattern);
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_a_field_and_what_is_below_it() {
+        for (pattern, covers) in [
+            ("spec", true),
+            ("spec.replicas", true),
+            ("[*].replicas", true),
+            ("spec.replicas.x", false),
+            ("spec.template", false),
+            ("spec[name=replicas]", false),
+        ] {
+            assert_eq!(
+                pattern.parse::<PathPattern>().unwrap().covers_fields(&["spec", "replicas"]),
+                covers,
+                "{pattern}"
+            );
         }
     }
 

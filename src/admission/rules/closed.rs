@@ -15,7 +15,7 @@ fn judge(context: &Context<'_>) -> Judgement {
         return unknown(context, source);
     }
     // One that is closed answers before those that are not.
-    if context.source.is_some_and(|source| !source.is_closed()) {
+    if context.source.is_some() && !context.is_closed() {
         return admit(Class::Undeclared);
     }
     match request.operation {

@@ -1,12 +1,15 @@
 //! Objects that follow from a governed one, or from the cluster itself, without naming it as their controller.
 //!
 //! Who keeps them is in the built-in table, or delegated: a volume's provisioner and a device's driver are no part of
-//! Kubernetes. An empty `default` ServiceAccount holds nothing, so anybody may make it.
+//! Kubernetes. An empty `default` ServiceAccount holds nothing, so anybody may make it, and nobody another one.
+
+use std::mem::discriminant;
 
 use super::{Judgement, Rule, admit, deny, kept};
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
 use crate::admission::denial::{self, Keeper};
+use crate::admission::generated;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
 use crate::document::Node;
@@ -19,49 +22,55 @@ fn judge(context: &Context<'_>) -> Judgement {
     let found = context.classify(request.old.unwrap_or(shown))?;
     let (keeper, class) = match &found {
         ObjectClass::Generated { by } => (Keeper::Origin(by), Class::Generated),
-        // Before the baseline is recorded it is not known what was there from the start.
-        ObjectClass::Bootstrap if context.is_baseline_recorded() => {
-            (Keeper::Component("the API server"), Class::Generated)
-        }
-        ObjectClass::Machinery => (Keeper::Component("the cluster itself"), Class::Machinery),
+        // In an open world they are like all that is not declared; and before the baseline is recorded it is not known
+        // what was there from the start.
+        ObjectClass::Bootstrap if context.is_closed() => (Keeper::Component("the API server"), Class::Generated),
+        ObjectClass::Machinery if context.is_closed() => (Keeper::Component("the cluster itself"), Class::Machinery),
         _ => return Ok(None),
     };
-    let findings = context.states().map(|(old, new)| kept::foreign_changes(context, old, new, kept::writers(context)));
-    let delegate = kept::is_delegate(context) && is_well_formed(context, shown);
+    let mut findings = Vec::new();
     let admitted = match request.operation {
-        Operation::Create => delegate || is_empty_account(context, shown) || creates(context, shown),
-        Operation::Update => findings.as_ref().is_some_and(Vec::is_empty),
+        Operation::Create => creates(context, shown),
+        Operation::Update => {
+            let Some((old, new)) = context.states() else { return Ok(None) };
+            findings = kept::foreign_changes(context, old, new, kept::writers(context));
+            // Who keeps an object makes nothing else of it: an API service of a CRD stays one.
+            if findings.is_empty() && discriminant(&context.classify(new)?) != discriminant(&found) {
+                findings = context.changes(old, new, &[]);
+            }
+            findings.is_empty()
+        }
         Operation::Delete => {
-            delegate || class == Class::Machinery || kept::writers(context).any(|writer| writer.deletes)
+            class == Class::Machinery
+                || kept::writers(context).any(|writer| writer.deletes)
+                || generated::is_outgrown(context.snapshot, context.id)?
+                || kept::is_delegate(context)
         }
         Operation::Connect => false,
     };
-    if admitted {
-        return admit(class);
-    }
-    deny(class, denial::kept_by_controller(context, &keeper, &findings.unwrap_or_default()))
+    if admitted { admit(class) } else { deny(class, denial::kept_by_controller(context, &keeper, &findings)) }
 }
 
 fn creates(context: &Context<'_>, new: Node<'_>) -> bool {
-    kept::writers(context).any(|writer| writer.creates) && is_well_formed(context, new)
+    match (context.id.group, context.id.kind, context.id.name) {
+        ("", "ServiceAccount", "default") => is_empty_account(new),
+        ("", "ConfigMap", "kube-root-ca.crt") if !holds_ca_only(new) => false,
+        _ => kept::writers(context).any(|writer| writer.creates) || kept::is_delegate(context),
+    }
 }
 
-/// `kube-root-ca.crt` holds the CA of the cluster and nothing beside it.
-fn is_well_formed(context: &Context<'_>, new: Node<'_>) -> bool {
-    if (context.id.group, context.id.kind, context.id.name) != ("", "ConfigMap", "kube-root-ca.crt") {
-        return true;
-    }
+/// It holds the CA of the cluster and nothing beside it.
+fn holds_ca_only(new: Node<'_>) -> bool {
     let data = new.get("data").and_then(Node::map);
     data.is_some_and(|data| data.len() == 1 && data.get("ca.crt").is_some()) && new.get("binaryData").is_none()
 }
 
 /// A ServiceAccount that names no Secret and carries nothing.
-fn is_empty_account(context: &Context<'_>, new: Node<'_>) -> bool {
+fn is_empty_account(new: Node<'_>) -> bool {
     let names_only = |metadata: Node<'_>| {
         ["labels", "annotations", "finalizers", "ownerReferences"].iter().all(|field| metadata.get(field).is_none())
     };
-    (context.id.group, context.id.kind, context.id.name) == ("", "ServiceAccount", "default")
-        && new.get("metadata").is_some_and(names_only)
+    new.get("metadata").is_some_and(names_only)
         && ["secrets", "imagePullSecrets", "automountServiceAccountToken"].iter().all(|f| new.get(f).is_none())
 }
 
@@ -72,6 +81,7 @@ mod tests {
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
     use crate::admission::testing::{Review, World, config_map, controller, delegation, with};
+    use crate::api::Undeclared;
 
     fn service() -> Value {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {}})
@@ -104,6 +114,12 @@ mod tests {
         World::new().expect(&[
             ("an empty account", Review::create(&account), Allow, RULE.name),
             ("one that holds something", Review::create(&filled), Deny, RULE.name),
+            (
+                "by its controller",
+                Review::create(&filled).by(&controller("service-account-controller")),
+                Deny,
+                RULE.name,
+            ),
             ("filled later", Review::update(&account, &filled), Deny, RULE.name),
             ("another account", Review::create(&with(&account, "/metadata/name", json!("x"))), Deny, "undeclared"),
             ("the CA", by(Review::create(&ca)), Allow, RULE.name),
@@ -128,6 +144,43 @@ mod tests {
             ("without a number", claim("data-my-db-x"), Deny, "undeclared"),
             ("by a person", claim("data-my-db-0").by(crate::admission::testing::ADMIN), Deny, RULE.name),
         ]);
+    }
+
+    #[test]
+    fn in_an_open_world_the_cluster_itself_is_nobodys() {
+        let node = |pool: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": {"pool": pool}}});
+        let labelled = || Review::update(&node("a"), &node("b"));
+        World::new().expect(&[("closed", labelled(), Deny, RULE.name)]);
+        let open = World::new().source(|source| source.undeclared_objects = Undeclared::Allow);
+        open.expect(&[("open", labelled(), Allow, "undeclared")]);
+    }
+
+    #[test]
+    fn claims_of_replicas_that_are_no_more_may_go() {
+        let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "shop"},
+            "spec": {"replicas": 2, "volumeClaimTemplates": [{"metadata": {"name": "data"}}]}});
+        let deleted = |name: &str| {
+            let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": name, "namespace": "shop"}, "spec": {"volumeName": "pvc-1"}});
+            Review::delete(&claim)
+        };
+        World::new().declare(&set).expect(&[
+            ("in use", deleted("data-db-1"), Deny, RULE.name),
+            ("left over", deleted("data-db-2"), Allow, RULE.name),
+        ]);
+        World::new().declare(&with(&set, "/spec/ordinals", json!({"start": 1}))).expect(&[
+            ("before the first", deleted("data-db-0"), Allow, RULE.name),
+            ("in use", deleted("data-db-2"), Deny, RULE.name),
+        ]);
+        let scaler = |bounds| delegation("scaler", ("apps", "StatefulSet"), "spec.replicas", bounds);
+        let scaled = |bounds| World::new().declare(&set).source(|source| source.delegations = vec![scaler(bounds)]);
+        scaled(Some((1, 5))).expect(&[
+            ("may come to be in use", deleted("data-db-4"), Deny, RULE.name),
+            ("beyond the bounds", deleted("data-db-5"), Allow, RULE.name),
+        ]);
+        scaled(None).expect(&[("without bounds", deleted("data-db-99"), Deny, RULE.name)]);
+        let pending = World::new().entry(&set, |draft| draft.canonical = None);
+        pending.expect(&[("of a set that is not known yet", deleted("data-db-99"), Deny, RULE.name)]);
     }
 
     #[test]
@@ -173,6 +226,7 @@ mod tests {
             "metadata": {"name": "v1.example.com", "labels": {"kube-aggregator.kubernetes.io/automanaged": "true"}},
             "spec": {"group": "example.com", "version": "v1"}});
         let remote = with(&local, "/spec/service", json!({"name": "evil"}));
+        let preferred = with(&local, "/spec/versionPriority", json!(100));
         let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": [],
             "metadata": {"name": "system:new", "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}});
         let by = |review: Review| review.by("system:apiserver");
@@ -181,6 +235,8 @@ mod tests {
             ("an address by a person", Review::create(&address), Deny, RULE.name),
             ("an API service of a CRD", by(Review::create(&local)), Allow, RULE.name),
             ("one served elsewhere", by(Review::create(&remote)), Deny, "undeclared"),
+            ("another priority", by(Review::update(&local, &preferred)), Allow, RULE.name),
+            ("one that is served elsewhere from now on", by(Review::update(&local, &remote)), Deny, RULE.name),
             // Authority is not given by a name: anybody who impersonates could be the API server.
             ("a role that the baseline lacks", by(Review::create(&role)), Deny, "undeclared"),
         ]);
