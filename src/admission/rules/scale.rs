@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Judgement, Rule, admit, deny};
 use crate::admission::context::Context;
-use crate::admission::denial;
+use crate::admission::denial::{self, Keeper};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
 use crate::compare::{Latitude, PathPattern, PatternSegment, judge as compare};
@@ -29,11 +29,16 @@ fn judge(context: &Context<'_>) -> Judgement {
     let free = context.delegated(canonical.unwrap_or_else(|| old.root()));
     let latitude = Latitude { free: &free, undeclared_fields: false, ..context.latitude() };
     let findings = compare(old.root(), new.root(), wanted.as_ref().unwrap_or(&old).root(), &latitude);
-    match context.entry {
-        Some(_) if findings.is_empty() => admit(Class::Governed),
-        None if findings.is_empty() => admit(Class::Undeclared),
-        Some(entry) => deny(Class::Governed, denial::differs(context, entry, &findings)),
-        None => deny(Class::Undeclared, denial::undeclared_change(context, &findings)),
+    match (context.entry, context.owner_by_name()?) {
+        (Some(_), _) if findings.is_empty() => admit(Class::Governed),
+        (Some(entry), _) => deny(Class::Governed, denial::differs(context, entry, &findings)),
+        (None, Some(_)) if findings.is_empty() => admit(Class::Child),
+        (None, Some(owner)) => {
+            deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(&owner), &findings))
+        }
+        (None, None) if findings.is_empty() => admit(Class::Undeclared),
+        (None, None) if context.is_closed() => deny(Class::Undeclared, denial::undeclared_change(context, &findings)),
+        (None, None) => Ok(None),
     }
 }
 
@@ -67,6 +72,7 @@ mod tests {
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
     use crate::admission::testing::{Review, World, controller, delegation, deployment, with};
+    use crate::api::Undeclared;
 
     fn scale(from: i64, to: i64) -> Review {
         let scale = |replicas: i64| {
@@ -129,5 +135,32 @@ mod tests {
     #[test]
     fn what_nobody_declares_keeps_its_size() {
         World::new().expect(&[("a change", scale(2, 3), Deny, RULE.name), ("none", scale(2, 2), Allow, RULE.name)]);
+        let open = World::new().source(|source| source.undeclared_objects = Undeclared::Allow);
+        open.expect(&[("in an open world", scale(2, 3), Allow, "undeclared")]);
+    }
+
+    #[test]
+    fn a_child_keeps_its_size() {
+        let of_child = |to: i64| {
+            let named = |replicas: i64| {
+                with(
+                    &json!({"apiVersion": "autoscaling/v1", "kind": "Scale",
+                "metadata": {"name": "web-5d4f8c", "namespace": "shop"}}),
+                    "/spec/replicas",
+                    json!(replicas),
+                )
+            };
+            let review = scale(2, to).of("apps", "replicasets", "scale");
+            review.set("/name", json!("web-5d4f8c")).set("/oldObject", named(2)).set("/object", named(to))
+        };
+        let world = || World::new().declare(&deployment());
+        world().expect(&[("scaled", of_child(0), Deny, RULE.name), ("none", of_child(2), Allow, RULE.name)]);
+        assert_eq!(
+            world().verdict(&of_child(0)).message.unwrap_or_default(),
+            "replicasets.apps \"web-5d4f8c\" in \"shop\" belongs to Deployment.apps shop/web: only its controller changes \
+             it, but spec.replicas would change. Change that by a commit to https://git.example.com/shop.git."
+        );
+        let open = world().source(|source| source.undeclared_objects = Undeclared::Allow);
+        open.expect(&[("in an open world", of_child(0), Deny, RULE.name)]);
     }
 }
