@@ -95,6 +95,8 @@ const ROWS: &[Row] = &[
     through_status(Anyone, "apps", "Deployment", REVISION),
     // A counter of template changes that the API server keeps itself: users cannot set it.
     row(Anyone, "apps", "DaemonSet", &["metadata.annotations[deprecated.daemonset.template.generation]"]),
+    // Through a Binding: what it says is copied to the Pod.
+    row(Scheduler, "", "Pod", &["spec.nodeName", "metadata.labels[topology.kubernetes.io/*]"]),
     row(
         Controller("persistent-volume-binder"),
         "",

@@ -20,7 +20,7 @@ pub use allotted::allotted;
 pub use children::may_own;
 pub use delegations::{BuiltinDelegation, Through, delegated, free_for_repair};
 pub use identity::{CONTROLLERS, Identity};
-pub use writers::{Change, Writer, writers};
+pub use writers::{Change, Writer, clears_nodes, writers};
 
 /// group → kind or resource → rows. Two levels, so that a look-up needs no owned key.
 struct Table<T>(HashMap<&'static str, HashMap<&'static str, Vec<T>>>);

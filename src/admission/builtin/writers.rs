@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use super::{Identity, Table};
+use crate::admission::request::User;
 use crate::compare::FreeField;
 
 use Identity::{ApiServer, Bootstrapper, Controller, ControllerManager, Node, Scheduler};
@@ -136,6 +137,7 @@ const ROWS: &[Row] = &[
     owns(ApiServer, "discovery.k8s.io", "endpointslices", ""),
     creates(ApiServer, "", "namespaces", ""),
     creates(ApiServer, "scheduling.k8s.io", "priorityclasses", ""),
+    owns(ApiServer, "internal.apiserver.k8s.io", "storageversions", ""),
     owns(ApiServer, "flowcontrol.apiserver.k8s.io", "flowschemas", ""),
     owns(ApiServer, "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", ""),
     owns(ApiServer, "", "configmaps", ""),
@@ -170,6 +172,17 @@ static TABLE: LazyLock<Table<Writer>> = LazyLock::new(|| {
     }))
 });
 
+/// Whether a component takes Pods away for the sake of nodes: preemption, failing nodes, Pods that are over.
+pub fn clears_nodes(user: &User<'_>) -> bool {
+    const CLEARING: [Identity; 4] = [
+        Scheduler,
+        Controller("node-controller"),
+        Controller("device-taint-eviction-controller"),
+        Controller("pod-garbage-collector"),
+    ];
+    CLEARING.iter().any(|identity| identity.is(user))
+}
+
 /// The components that write objects of a resource for others.
 pub fn writers(group: &str, resource: &str) -> impl Iterator<Item = &'static Writer> + use<> {
     TABLE.rows(group, resource).iter().chain(TABLE.rows("*", "*"))
@@ -178,7 +191,6 @@ pub fn writers(group: &str, resource: &str) -> impl Iterator<Item = &'static Wri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::request::User;
 
     #[test]
     fn every_pattern_of_the_table_is_one() {

@@ -48,10 +48,11 @@ fn permitted(
     }
 }
 
-/// Nothing but this shows that a Pod is evicted: no deletion is asked for afterwards.
+/// Nothing but this shows that a Pod is evicted: no deletion is asked for afterwards. A Pod that Git declares is made anew
+/// as one of a controller is; one of the baseline may be the work of somebody who is no more.
 fn eviction(context: &Context<'_>) -> Judgement {
     match context.entry {
-        Some(entry) if entry.class() != EntryClass::Retained => deny(Class::Governed, denial::deletion(context, entry)),
+        Some(entry) if entry.class() == EntryClass::Baseline => deny(Class::Governed, denial::deletion(context, entry)),
         _ => permitted(context, "eviction", "childOperations.delete", |c| c.delete),
     }
 }
@@ -95,6 +96,7 @@ mod tests {
     use crate::admission::Outcome::{Allow, Deny};
     use crate::admission::testing::{Review, World, deployment, pod, with, without};
     use crate::api::{ChildOperations, Permission};
+    use crate::snapshot::EntryClass;
 
     fn eviction(name: &str) -> Review {
         Review::special(
@@ -151,8 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn evicting_a_declared_pod_deletes_what_git_declares() {
+    fn a_declared_pod_is_evicted_as_a_child_is() {
         let bare = without(&with(&pod(), "/metadata/name", json!("bare")), "/metadata/ownerReferences");
-        World::new().declare(&bare).expect(&[("eviction", eviction("bare"), Deny, RULE.name)]);
+        let world = |class| World::new().entry(&bare, |draft| draft.class = class);
+        world(EntryClass::Declared).expect(&[("that is made anew", eviction("bare"), Allow, RULE.name)]);
+        world(EntryClass::Baseline).expect(&[("that is not", eviction("bare"), Deny, RULE.name)]);
+        let kept = world(EntryClass::Declared).source(|source| source.child_operations.delete = Permission::Deny);
+        kept.expect(&[("where the Enforcement forbids it", eviction("bare"), Deny, RULE.name)]);
     }
 }

@@ -99,7 +99,9 @@ fn delete(context: &Context<'_>, entry: Entry<'_>, old: Option<Node<'_>>) -> Jud
         let (Some(canonical), Some(live)) = (entry.canonical(), old) else { return false };
         is_expired_job(context, canonical, live)
     };
-    if entry.class() == EntryClass::Retained || recreated() || expired() {
+    // gitadel makes a Pod anew that Git declares, as a controller does; where it ran it could not stay.
+    let cleared = || (context.id.group, context.id.kind) == ("", "Pod") && builtin::clears_nodes(&context.request.user);
+    if entry.class() == EntryClass::Retained || recreated() || expired() || cleared() {
         return admit(Class::Governed);
     }
     deny(Class::Governed, denial::deletion(context, entry))
@@ -161,7 +163,9 @@ mod tests {
 
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World, controller, delegation, deployment, with, without};
+    use crate::admission::testing::{
+        Review, World, config_map, controller, delegation, deployment, pod, with, without,
+    };
     use crate::snapshot::{EntryClass, EntryDraft};
 
     fn drifted() -> Value {
@@ -321,6 +325,24 @@ mod tests {
         let annotations = json!({"deployment.kubernetes.io/revision": "7"});
         let canonical = with(&deployment(), "/metadata/annotations", annotations);
         World::new().declare(&canonical).expect(&[("created", Review::create(&deployment()), Allow, RULE.name)]);
+    }
+
+    #[test]
+    fn a_pod_goes_where_it_cannot_stay() {
+        let bare = without(&pod(), "/metadata/ownerReferences");
+        let deleted = |name: &str| Review::delete(&bare).by(&controller(name));
+        for class in [EntryClass::Declared, EntryClass::Baseline] {
+            World::new().entry(&bare, |draft| draft.class = class).expect(&[
+                ("its node fails", deleted("node-controller"), Allow, RULE.name),
+                ("it is over", deleted("pod-garbage-collector"), Allow, RULE.name),
+                ("preempted", Review::delete(&bare).by("system:kube-scheduler"), Allow, RULE.name),
+                ("by the collector of what has no owner", deleted("generic-garbage-collector"), Deny, RULE.name),
+                ("by a person", Review::delete(&bare), Deny, RULE.name),
+            ]);
+        }
+        let settings = config_map("settings");
+        let cleared = Review::delete(&settings).by(&controller("node-controller"));
+        World::new().declare(&settings).expect(&[("anything but a Pod", cleared, Deny, RULE.name)]);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Requests that store no object of their own: reviews, tokens, and the binding of a Pod to a node.
 //!
-//! A binding does leave something behind: the API server copies its labels and annotations to the Pod. The scheduler
-//! passes on the topology of the node and nothing else, so nothing else passes, whoever asks.
+//! A binding does leave something behind: the Pod's node, which is the scheduler's to choose, and the labels and
+//! annotations that the API server copies to the Pod. The scheduler passes on the topology of the node and nothing else,
+//! so nothing else passes, whoever asks.
 
 use super::{Judgement, Rule, admit, deny};
 use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::request::{Operation, Request};
 use crate::admission::verdict::Class;
+use crate::api::SYSTEM_NAMESPACE;
 use crate::document::Node;
+use crate::snapshot::SnapshotError;
 
 pub const RULE: Rule = Rule { name: "transient", judge };
 
@@ -21,15 +24,29 @@ fn judge(context: &Context<'_>) -> Judgement {
             admit(Class::Virtual)
         }
         ("", "pods", Some("binding")) | ("", "bindings", None) if request.operation == Operation::Create => {
-            if carries_topology_only(request) {
+            if !carries_topology_only(request) {
+                let reason = "cannot be bound with labels or annotations: they would be copied to the Pod. Bind it \
+                    without; only labels topology.kubernetes.io/* may be passed on.";
+                return deny(Class::Virtual, denial::other(context, reason));
+            }
+            if may_bind(context)? {
                 return admit(Class::Virtual);
             }
-            let reason = "cannot be bound with labels or annotations: they would be copied to the Pod. Bind it without; \
-                only labels topology.kubernetes.io/* may be passed on";
+            let reason = "is bound to a node by the scheduler alone. Another one needs a delegation of the field \
+                spec.nodeName of Pods (spec.delegations of the Enforcement).";
             deny(Class::Virtual, denial::other(context, reason))
         }
         _ => Ok(None),
     }
+}
+
+/// gitadel's own Pods must get nodes also while no webhook is there to ask, so theirs are bound by anybody.
+fn may_bind(context: &Context<'_>) -> Result<bool, SnapshotError> {
+    let Some(binding) = context.request.object else { return Ok(false) };
+    if context.id.namespace == SYSTEM_NAMESPACE || context.may_set(binding, &["spec", "nodeName"]) {
+        return Ok(true);
+    }
+    Ok(!context.is_closed() && context.owner_by_name()?.is_none())
 }
 
 fn carries_topology_only(request: &Request<'_>) -> bool {
@@ -43,11 +60,33 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World};
+    use crate::admission::testing::{ADMIN, Review, World, controller, delegation, deployment};
+    use crate::api::Undeclared;
+
+    const SCHEDULER: &str = "system:kube-scheduler";
 
     fn binding(metadata: Value) -> Review {
         let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": {"name": "n1"}});
-        Review::special("CREATE", "pods", "binding", "shop", "web-x", &binding)
+        Review::special("CREATE", "pods", "binding", "shop", "web-5d4f8c-x", &binding).by(SCHEDULER)
+    }
+
+    #[test]
+    fn nodes_are_the_schedulers_to_choose() {
+        let by = |user: &str| binding(json!({})).by(user);
+        let elsewhere = |review: Review| review.of("", "bindings", "").set("/subResource", Value::Null);
+        World::new().declare(&deployment()).expect(&[
+            ("by the scheduler", by(SCHEDULER), Allow, "transient"),
+            ("by a person", by(ADMIN), Deny, "transient"),
+            ("by another controller", by(&controller("replicaset-controller")), Deny, "transient"),
+            ("through the older resource", elsewhere(by(ADMIN)), Deny, "transient"),
+            ("gitadel's own", by(ADMIN).set("/namespace", json!("gitadel-system")), Allow, "transient"),
+        ]);
+        let node = delegation("batch-scheduler", ("", "Pod"), "spec.nodeName", None);
+        let delegated = World::new().source(|source| source.delegations = vec![node]);
+        delegated.expect(&[("by another scheduler", by("batch-scheduler"), Allow, "transient")]);
+        let open = || World::new().source(|source| source.undeclared_objects = Undeclared::Allow);
+        open().expect(&[("nobody's Pod in an open world", by(ADMIN), Allow, "transient")]);
+        open().declare(&deployment()).expect(&[("a governed one", by(ADMIN), Deny, "transient")]);
     }
 
     #[test]
@@ -58,12 +97,6 @@ mod tests {
             ("topology", binding(json!({"labels": {"topology.kubernetes.io/zone": "a"}})), Allow, "transient"),
             ("a label", binding(json!({"labels": {"app": "other"}})), Deny, "transient"),
             ("an annotation", binding(json!({"annotations": {"a": "b"}})), Deny, "transient"),
-            (
-                "by the scheduler",
-                binding(json!({"labels": {"app": "x"}})).by("system:kube-scheduler"),
-                Deny,
-                "transient",
-            ),
             ("a token", Review::special("CREATE", "serviceaccounts", "token", "shop", "a", &token), Allow, "transient"),
         ]);
     }
