@@ -47,12 +47,14 @@ fn is_status_only(context: &Context<'_>) -> bool {
 /// Lifecycle taints, cordoning (a drain begins with it), and the provider's id, which is set once.
 fn is_node_upkeep(context: &Context<'_>) -> bool {
     let Some((old, new)) = context.states() else { return false };
-    if context.entry.is_some() || !same_foreign_taints(old, new) {
+    if !same_foreign_taints(old, new) {
         return false;
     }
+    // What is declared of a Node is Git's, but for what its health says.
+    let kept: &[&str] = if context.entry.is_some() { &["taints"] } else { &["taints", "unschedulable"] };
     let field = |name: &str| PathPattern(["spec", name].map(|s| PatternSegment::Field(s.to_owned())).to_vec());
     let mut free = context.delegated(old).into_owned();
-    free.extend(["taints", "unschedulable"].map(|name| FreeField { pattern: field(name), bounds: None }));
+    free.extend(kept.iter().map(|name| FreeField { pattern: field(name), bounds: None }));
     let latitude =
         Latitude { free: &free, allotted: &[field("providerID")], undeclared_fields: false, ..context.latitude() };
     compare(old, new, old, &latitude).is_empty()
@@ -118,6 +120,17 @@ mod tests {
                 Deny,
                 "generated",
             ),
+        ]);
+    }
+
+    #[test]
+    fn a_declared_node_is_tainted_by_its_lifecycle_all_the_same() {
+        let cordoned = with(&node(), "/spec/unschedulable", json!(true));
+        World::new().declare(&node()).expect(&[
+            ("not ready", Review::update(&node(), &tainted("node.kubernetes.io/not-ready")), Allow, RULE.name),
+            ("ready", Review::update(&tainted("node.kubernetes.io/not-ready"), &node()), Allow, RULE.name),
+            ("a taint of a person", Review::update(&node(), &tainted("dedicated")), Deny, "declared"),
+            ("cordon", Review::update(&node(), &cordoned), Deny, "declared"),
         ]);
     }
 
