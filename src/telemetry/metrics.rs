@@ -85,7 +85,7 @@ impl AdmissionMetrics {
             errors: counters(
                 registry,
                 "gitadel_admission_errors_total",
-                "Requests that got an HTTP error instead of a verdict, which the API server treats as a denial.",
+                "Requests that got an HTTP error instead of a verdict. The API server rejects such a write where something is enforced, and lets it pass where it is only observed.",
                 &["reason"],
             )?,
             body_bytes: gauge(
