@@ -15,7 +15,7 @@ use crate::admission::server::{HttpsServer, Probes, Reviews, judge_review, self_
 use crate::http::PlainServer;
 use crate::snapshot::{FILE_NAME, SnapshotError, SnapshotStore};
 use crate::supervisor::{Supervisor, TaskEnded};
-use crate::telemetry::{AdmissionMetrics, SnapshotMetrics, TlsMetrics, registry};
+use crate::telemetry::{AdmissionMetrics, ConnectionMetrics, SnapshotMetrics, TlsMetrics, registry};
 use crate::tls::{ServingCertificate, TlsError};
 
 /// A notification may be lost when many come at once; a file system may have none. Looking costs two calls.
@@ -69,6 +69,7 @@ pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
     let path = args.snapshot_dir.join(FILE_NAME);
     let store = Arc::new(SnapshotStore::open(&path, args.cluster, SnapshotMetrics::new(&registry)?)?);
     let certificate = Arc::new(ServingCertificate::open(&args.tls_dir, TlsMetrics::new(&registry)?)?);
+    let connections = ConnectionMetrics::new(&registry)?;
     let reviews = Arc::new(Reviews::new(Arc::clone(&store), AdmissionMetrics::new(&registry)?, judge_review));
     let probes = Arc::new(Probes::new(
         Arc::clone(&store),
@@ -81,7 +82,7 @@ pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
 
     let (supervisor, stop_reviews) = (Supervisor::new(), CancellationToken::new());
     let stop = supervisor.stop();
-    let https = HttpsServer::new(https, certificate.server_config()?, reviews);
+    let https = HttpsServer::new(https, certificate.server_config()?, reviews, connections);
     let reviews =
         supervisor.spawn_until("the server of reviews", stop_reviews.clone(), https.serve(stop_reviews.clone()));
     let answer = {

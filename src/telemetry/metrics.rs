@@ -1,7 +1,7 @@
 //! The webhook's metrics, and what all processes share.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// A registry that knows which build this is.
@@ -93,6 +93,29 @@ impl AdmissionMetrics {
                 "gitadel_admission_body_bytes",
                 "Room taken by the reviews that are being read and judged.",
             )?,
+        })
+    }
+}
+
+/// Connections to the webhook.
+#[derive(Clone, Debug)]
+pub struct ConnectionMetrics {
+    pub open: IntGauge,
+    pub refused: IntCounter,
+}
+
+impl ConnectionMetrics {
+    /// # Errors
+    /// The registry has these metrics already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let refused = IntCounter::new(
+            "gitadel_admission_connections_refused_total",
+            "Connections that were closed at once, since as many were open as may be, in all or from one address.",
+        )?;
+        registry.register(Box::new(refused.clone()))?;
+        Ok(Self {
+            open: gauge(registry, "gitadel_admission_connections", "Open connections to the webhook.")?,
+            refused,
         })
     }
 }

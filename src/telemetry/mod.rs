@@ -8,5 +8,5 @@ mod metrics;
 mod reconcile;
 
 pub use log::{COMMANDS, LogError, LogFormat, SERVICES, start_log};
-pub use metrics::{AdmissionMetrics, SnapshotMetrics, TlsMetrics, encode, registry};
+pub use metrics::{AdmissionMetrics, ConnectionMetrics, SnapshotMetrics, TlsMetrics, encode, registry};
 pub use reconcile::ReconcileMetrics;

@@ -13,7 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::places::{PLACES, PLACES_OF_ADDRESS, Places};
 use super::reviews::Reviews;
+use crate::telemetry::ConnectionMetrics;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,11 +37,17 @@ pub struct HttpsServer {
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     reviews: Arc<Reviews>,
+    metrics: ConnectionMetrics,
 }
 
 impl HttpsServer {
-    pub fn new(listener: TcpListener, tls: Arc<ServerConfig>, reviews: Arc<Reviews>) -> Self {
-        Self { listener, tls, reviews }
+    pub fn new(
+        listener: TcpListener,
+        tls: Arc<ServerConfig>,
+        reviews: Arc<Reviews>,
+        metrics: ConnectionMetrics,
+    ) -> Self {
+        Self { listener, tls, reviews, metrics }
     }
 
     /// Serves until it is told to stop, then finishes what has begun, within a bound.
@@ -47,18 +55,24 @@ impl HttpsServer {
         let acceptor = TlsAcceptor::from(self.tls);
         let graceful = GracefulShutdown::new();
         let http = http();
+        let mut places = Places::new(PLACES, PLACES_OF_ADDRESS, self.metrics.open.clone());
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 () = stop.cancelled() => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection cannot be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
+            };
+            let Some(place) = places.take(peer.ip().to_canonical()) else {
+                self.metrics.refused.inc();
+                tracing::debug!(%peer, "a connection is refused: too many are open");
+                continue;
             };
             let connection =
                 connection(stream, acceptor.clone(), http.clone(), Arc::clone(&self.reviews), graceful.watcher());
@@ -66,6 +80,7 @@ impl HttpsServer {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended");
                 }
+                drop(place);
             });
         }
         drop(self.listener);

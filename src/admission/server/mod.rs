@@ -5,6 +5,7 @@
 
 mod https;
 mod judge;
+mod places;
 mod probes;
 mod reviews;
 mod room;
