@@ -3,8 +3,9 @@
 
 mod support;
 
-use support::eventually;
+use serde_json::json;
 use support::governed::Governed;
+use support::{eventually, kubectl_with_input};
 
 const SHOP: &str = r#"
 apiVersion: v1
@@ -101,6 +102,62 @@ async fn the_children_of_what_was_there_come_and_go() {
     eventually("another Pod in its place", async || {
         let now = pods(&governed);
         (now.len() == 2 && !now.contains(&first[0])).then_some(())
+    })
+    .await;
+}
+
+const BARE: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: bare, namespace: shop, labels: {app: bare}}
+spec:
+  automountServiceAccountToken: false
+  containers: [{name: bare, image: "registry.example/bare:1"}]
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declared_pod_goes_where_the_scheduler_says_and_comes_again() {
+    let governed = Governed::start(&[("bare.yaml", BARE)]).await;
+    let uid = || governed.kubectl(&["-n", "shop", "get", "pod/bare", "-o", "jsonpath={.metadata.uid}"]).stdout;
+    let node = || governed.kubectl(&["-n", "shop", "get", "pod/bare", "-o", "jsonpath={.spec.nodeName}"]).stdout;
+    let bound = |user: &str, zone: &str| {
+        let binding = json!({"apiVersion": "v1", "kind": "Binding",
+            "metadata": {"name": "bare", "labels": {"topology.kubernetes.io/zone": zone}},
+            "target": {"kind": "Node", "name": "n1"}});
+        let path = "/api/v1/namespaces/shop/pods/bare/binding";
+        let arguments = ["--as", user, "--as-group=system:masters", "create", "--raw", path, "-f", "-"];
+        kubectl_with_input(governed.control_plane.kubeconfig(), &arguments, &binding.to_string())
+    };
+    let said = bound("alice", "a");
+    assert!(!said.success && said.stderr.contains("by the scheduler alone"), "{said:?}");
+    let said = bound("system:kube-scheduler", "a");
+    assert!(said.success, "{said:?}");
+    assert_eq!(node(), "n1");
+
+    // Neither its node nor the topology that comes with it is drift.
+    let first = uid();
+    governed.commit(
+        "another object",
+        &[("more.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: more, namespace: shop}}")],
+    );
+    governed.notify().await;
+    governed.converged().await;
+    let status = governed.status().await;
+    assert_eq!((uid(), node(), &status["drift"]["objects"]), (first.clone(), "n1".to_owned(), &json!(0)), "{status:#}");
+
+    let said = governed.kubectl(&["-n", "shop", "delete", "pod/bare", "--wait=false"]);
+    assert!(!said.success && said.stderr.contains("must not be deleted"), "{said:?}");
+    let collector = "--as=system:serviceaccount:kube-system:pod-garbage-collector";
+    let collected = ["-n", "shop", "delete", "pod/bare", "--wait=false", "--grace-period=0", "--force", collector];
+    let said = governed.kubectl(&[&collected[..], &["--as-group=system:masters"]].concat());
+    assert!(said.success, "{said:?}");
+    eventually("another Pod in its place", async || {
+        let now = uid();
+        (!now.is_empty() && now != first).then_some(())
     })
     .await;
 }
