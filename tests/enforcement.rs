@@ -161,3 +161,29 @@ async fn a_declared_pod_goes_where_the_scheduler_says_and_comes_again() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_nobody_governs_stays_with_what_git_declares_in_it() {
+    let settings =
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {colour: blue}}";
+    let mut governed = Governed::prepare(&[("settings.yaml", settings)]).await;
+    let created = governed.kubectl(&["create", "namespace", "shop"]);
+    assert!(created.success, "{created:?}");
+    governed.run();
+    let mut enforcement = governed.enforcement();
+    enforcement["spec"]["scope"] = json!({"excludedNamespaces": ["kube-*"]});
+    governed.enforce(enforcement).await;
+    governed.converged().await;
+
+    let delete = ["delete", "namespace", "shop", "--wait=false"];
+    let said = governed.kubectl(&delete);
+    assert!(!said.success && said.stderr.contains("such as ConfigMap shop/settings"), "{said:?}");
+    let other = governed.kubectl(&["create", "namespace", "other"]);
+    assert!(other.success, "cluster-scoped objects are free: {other:?}");
+
+    governed.commit("no settings", &[("settings.yaml", "")]);
+    governed.notify().await;
+    governed.converged().await;
+    let said = governed.kubectl(&delete);
+    assert!(said.success, "{said:?}");
+}

@@ -6,6 +6,7 @@ mod canary;
 mod child;
 mod child_operations;
 mod closed;
+mod contents;
 mod declared;
 mod enforcement;
 mod generated;
@@ -47,6 +48,7 @@ pub const RULES: &[Rule] = &[
     canary::RULE,
     own::RULE,
     enforcement::RULE,
+    contents::RULE,
     scope::RULE,
     transient::RULE,
     child_operations::RULE,

@@ -20,7 +20,8 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 const NAMESPACE: &str = "request.?namespace.orValue('')";
 const IS_NAMESPACE_OBJECT: &str = "(request.resource.group == '' && request.resource.resource == 'namespaces')";
 
-/// CEL that is true for exactly the requests that at least one source governs (as [`Source::governs`] says).
+/// CEL that is true for exactly the requests that at least one source governs (as [`Source::governs`] says), and for the
+/// deletion of a Namespace in which it governs objects.
 pub fn governed_by_any(sources: &[&Source], kinds: &[KindInfo]) -> String {
     let expressions: BTreeSet<_> = sources.iter().map(|source| governed(source, kinds)).collect();
     match expressions.len() {
@@ -51,7 +52,7 @@ fn governed(source: &Source, kinds: &[KindInfo]) -> String {
     let scope = &source.scope;
     let mut namespaced = namespaces(scope);
     if scope.namespaces.is_none() && !source.governs_cluster_kind("", "Namespace") {
-        namespaced = format!("{namespaced} && !{IS_NAMESPACE_OBJECT}");
+        namespaced = format!("{namespaced} && (!{IS_NAMESPACE_OBJECT} || request.operation == 'DELETE')");
     }
     format!("{NAMESPACE} == '' ? {} : ({namespaced})", cluster_kinds(source, kinds))
 }
@@ -170,7 +171,10 @@ mod tests {
                 format!("{n} == '' ? true : (!({n} in ['legacy']) && !{n}.startsWith('kube-'))"),
             ),
             (scope(Some(&["shop"]), None, ClusterScope::None), format!("{n} == '' ? false : ({n} in ['shop'])")),
-            (scope(None, None, ClusterScope::None), format!("{n} == '' ? false : (true && !{IS_NAMESPACE_OBJECT})")),
+            (
+                scope(None, None, ClusterScope::None),
+                format!("{n} == '' ? false : (true && (!{IS_NAMESPACE_OBJECT} || request.operation == 'DELETE'))"),
+            ),
             (
                 scope(Some(&["shop"]), None, ClusterScope::Listed),
                 format!(
