@@ -219,7 +219,8 @@ pub enum Permission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChildOperations {
-    /// Deleting or evicting a Pod that its controller makes anew.
+    /// Deleting or evicting a Pod that its controller makes anew, and evicting one that Git declares, which gitadel makes
+    /// anew.
     #[serde(default = "allow")]
     pub delete: Permission,
     /// `kubectl exec`, `attach`, `port-forward` and the Pod proxy.
@@ -271,7 +272,10 @@ pub struct Delegation {
     /// Name of the object; every one where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The fields, such as `spec.replicas` or `metadata.annotations[example.com/*]`.
+    /// The fields, such as `spec.replicas` or `metadata.annotations[example.com/*]`. Where they hold all that an object
+    /// says beside its metadata (`spec`, say), the user also makes and removes such objects, if they have a declared one
+    /// for their controller, or are what Kubernetes itself would keep for one: an operator's children, a provisioner's
+    /// volumes.
     #[schemars(length(min = 1, max = 64))]
     pub fields: Vec<String>,
     /// Least value that the delegate may set.
