@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use gitadel::demo::control_plane::{ControlPlane, Options};
-use gitadel::reconcile::webhook_configuration::guard::{Cause, store};
+use gitadel::reconcile::webhook_configuration::guard::store;
 use gitadel::reconcile::webhook_configuration::{
-    Canary, CanaryError, Extent, Guard, GuardEvent, NAME, Place, Wanted, is_in_force, prove_enforcing,
+    Canary, CanaryError, Cause, Extent, Guard, GuardEvent, NAME, Place, Wanted, is_in_force, prove_enforcing,
 };
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;

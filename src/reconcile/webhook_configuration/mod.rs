@@ -10,6 +10,7 @@ pub mod generate;
 pub mod guard;
 pub mod likeness;
 pub mod scope;
+mod standing;
 #[cfg(test)]
 pub(super) mod testing;
 mod wanted;
@@ -17,7 +18,8 @@ mod wanted;
 pub use canary::{Canary, CanaryError, prove_enforcing};
 pub use canary_place::{Place, places};
 pub use generate::{ClientTarget, Desired, generate, is_in_force};
-pub use guard::{Cause, Guard, GuardEvent};
+pub use guard::{Guard, GuardEvent};
+pub use standing::Cause;
 pub use wanted::{Extent, Wanted};
 
 /// Name of the configuration.
