@@ -104,8 +104,8 @@ fn inventory(context: &Context<'_>) -> Judgement {
         }
     }
     for id in before.keys().filter(|id| !after.contains_key(id)) {
-        if is_declared(context.snapshot, *id)? {
-            return refused(format!("{id} is still declared"));
+        if is_held(context.snapshot, *id)? {
+            return refused(format!("{id} is still declared, or kept since it left Git"));
         }
     }
     admit(Class::Own)
@@ -132,8 +132,9 @@ fn is_yielded(context: &Context<'_>, line: &InventoryLine<'_>) -> Result<bool, S
     }))
 }
 
-fn is_declared(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<bool, SnapshotError> {
-    Ok(snapshot.get(id)?.is_some_and(|entry| entry.class() == EntryClass::Declared))
+/// Of what left Git and was kept, a new Pod knows nothing but by the inventory: it would remove it.
+fn is_held(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<bool, SnapshotError> {
+    Ok(snapshot.get(id)?.is_some_and(|entry| matches!(entry.class(), EntryClass::Declared | EntryClass::Retained)))
 }
 
 /// An owner would let the garbage collector delete the record, a finalizer keep it for ever.
@@ -156,7 +157,7 @@ mod tests {
     use crate::admission::testing::{Review, World, deployment, source, terminating, with};
     use crate::api::{Action, Scope};
     use crate::document::Document;
-    use crate::snapshot::{Meta, Source};
+    use crate::snapshot::{EntryClass, Meta, Source};
 
     fn shard(lines: &[&str]) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap",
@@ -190,6 +191,11 @@ mod tests {
             ("no change", Review::update(&shard(&[WEB]), &shard(&[WEB])), Allow, RULE.name),
             ("deleted", Review::delete(&shard(&[WEB])), Deny, RULE.name),
             ("deleted when of no use", Review::delete(&shard(&[GONE])), Allow, RULE.name),
+        ]);
+        World::new().entry(&deployment(), |draft| draft.class = EntryClass::Retained).expect(&[
+            ("a kept one goes", Review::update(&shard(&[GONE, WEB]), &shard(&[GONE])), Deny, RULE.name),
+            ("with all", Review::delete(&shard(&[GONE, WEB])), Deny, RULE.name),
+            ("another goes", Review::update(&shard(&[GONE, WEB]), &shard(&[WEB])), Allow, RULE.name),
         ]);
     }
 
