@@ -7,6 +7,8 @@ mod support;
 
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use gitadel::reconcile::webhook_configuration::NAME;
 use hyper::Method;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
@@ -15,7 +17,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use support::bypass::{get, send};
 use support::eventually;
-use support::governed::Governed;
+use support::governed::{Governed, condition};
 
 const SHOP: &str = "
 apiVersion: v1
@@ -180,4 +182,177 @@ async fn a_mutator_in_the_way_stops_neither_the_guard_nor_repairs() {
     eventually("the mutator to go", async || get(&governed.client, &path).await.is_none().then_some(())).await;
     governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "yellow"))]);
     governed.converged().await;
+}
+
+const SECRETS: &str = "/api/v1/namespaces/gitadel-system/secrets";
+const RECORD: &str = "/api/v1/namespaces/gitadel-system/secrets/gitadel-baseline-all-0";
+const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+const OLD: &str = "/api/v1/namespaces/default/configmaps/old";
+
+fn evil(name: &str) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}]})
+}
+
+/// A record with one object more, and another colour in the one that was there.
+fn forged(record: &Value) -> Value {
+    let text = STANDARD.decode(record["data"]["objects"].as_str().unwrap()).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("\"colour\":\"grey\""), "{text}");
+    let text = format!("{}{}\n", text.replace("\"colour\":\"grey\"", "\"colour\":\"pink\""), evil("forged"));
+    let metadata = &record["metadata"];
+    json!({"apiVersion": "v1", "kind": "Secret", "type": record["type"], "immutable": true,
+        "metadata": {"name": metadata["name"], "labels": metadata["labels"], "annotations": metadata["annotations"]},
+        "data": {"objects": STANDARD.encode(text)}})
+}
+
+impl Governed {
+    async fn with_old_objects() -> Self {
+        let mut governed = Self::prepare(&[("shop.yaml", SHOP)]).await;
+        let default = ["-n", "default", "create"];
+        for old in [["configmap", "old", "--from-literal=colour=grey"], ["secret", "generic", "old"]] {
+            let said = governed.kubectl(&[&default[..], &old].concat());
+            assert!(said.success, "{said:?}");
+        }
+        governed.run();
+        governed.enforce(governed.enforcement()).await;
+        governed.converged().await;
+        governed
+    }
+
+    /// Puts another Secret in place of the record, or none, while no reconciler runs.
+    async fn replace_record(&self, by: Option<&Value>) {
+        self.slip_in(Method::DELETE, RECORD, &Value::Null).await;
+        if let Some(by) = by {
+            self.slip_in(Method::POST, SECRETS, by).await;
+        }
+    }
+
+    async fn records_again(&self, record: &Value) {
+        eventually("the record", async || {
+            let now = get(&self.client, RECORD).await?;
+            (now["data"] == record["data"] && now["metadata"]["labels"] == record["metadata"]["labels"]).then_some(())
+        })
+        .await;
+    }
+
+    async fn has_problem(&self, reason: &str) -> String {
+        eventually(reason, async || {
+            let status = self.status().await;
+            let problem = status["problems"].as_array()?.iter().find(|problem| problem["reason"] == reason)?;
+            problem["message"].as_str().map(str::to_owned)
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_of_the_baseline_stays_what_it_was() {
+    let mut governed = Governed::with_old_objects().await;
+    let record = get(&governed.client, RECORD).await.unwrap();
+
+    governed.slip_in(Method::DELETE, RECORD, &Value::Null).await;
+    governed.records_again(&record).await;
+    let unlabelled = json!([{"op": "remove", "path": "/metadata/labels"}]);
+    governed.slip_in(Method::PATCH, RECORD, &unlabelled).await;
+    governed.records_again(&record).await;
+    governed.converged().await;
+
+    // What a process finds is compared with what the one before has read.
+    governed.stop_reconciler();
+    governed.replace_record(Some(&forged(&record))).await;
+    governed.run_reconciler();
+    governed.records_again(&record).await;
+    governed.converged().await;
+    assert!(get(&governed.client, &format!("{BINDINGS}/forged")).await.is_none());
+    assert_eq!(get(&governed.client, OLD).await.unwrap()["data"]["colour"], "grey");
+
+    // Nothing that came meanwhile is taken for old.
+    governed.stop_reconciler();
+    governed.replace_record(None).await;
+    governed.slip_in(Method::POST, BINDINGS, &evil("planted")).await;
+    governed.run_reconciler();
+    governed.records_again(&record).await;
+    let planted = format!("{BINDINGS}/planted");
+    eventually("its removal", async || get(&governed.client, &planted).await.is_none().then_some(())).await;
+    governed.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_nobody_can_prove_only_freezes_what_is_there() {
+    let mut governed = Governed::with_old_objects().await;
+    let record = get(&governed.client, RECORD).await.unwrap();
+    governed.stop_reconciler();
+    governed.replace_record(Some(&forged(&record))).await;
+    governed.lose_volume();
+    governed.run();
+    let told = governed.has_problem("BaselineDoubted").await;
+    assert!(told.contains("left so: ConfigMap default/old") && told.contains(" forged"), "{told}");
+    // Also where a process goes on with what this one wrote down.
+    governed.stop_reconciler();
+    governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "green"))]);
+    governed.run_reconciler();
+    eventually("the commit", async || {
+        (get(&governed.client, SETTINGS).await.unwrap()["data"]["colour"] == "green").then_some(())
+    })
+    .await;
+    eventually("the doubts", async || {
+        let status = governed.status().await;
+        let told = status["problems"].to_string().contains("BaselineDoubted");
+        (told && condition(&status, "Converged") == "False").then_some(())
+    })
+    .await;
+    assert!(get(&governed.client, &format!("{BINDINGS}/forged")).await.is_none());
+    assert_eq!(get(&governed.client, OLD).await.unwrap()["data"]["colour"], "grey");
+    // It is in force but for these.
+    governed.obeyed().await;
+    governed.refuses(&["create", "clusterrolebinding", "forged", "--clusterrole=cluster-admin", "--group=x"]);
+    governed.refuses(&["-n", "default", "delete", "secret", "old"]);
+    let paint = json!([{"op": "add", "path": "/data", "value": {"a": "Yg=="}}]);
+    let secret = "/api/v1/namespaces/default/secrets/old";
+    governed.slip_in(Method::PATCH, secret, &paint).await;
+    eventually("the repair", async || get(&governed.client, secret).await.unwrap()["data"].is_null().then_some(()))
+        .await;
+    // What a person decides.
+    let pink = governed.kubectl(&["-n", "default", "patch", "configmap", "old", "-p", r#"{"data":{"colour":"pink"}}"#]);
+    assert!(pink.success, "{pink:?}");
+    eventually("one doubt less", async || {
+        let problems = governed.status().await["problems"].to_string();
+        (problems.contains(" forged") && !problems.contains("default/old")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_lost_with_the_volume_is_made_anew_only_when_asked_for() {
+    let mut governed = Governed::with_old_objects().await;
+    governed.stop_reconciler();
+    governed.replace_record(None).await;
+    governed.slip_in(Method::POST, BINDINGS, &evil("planted")).await;
+    governed.lose_volume();
+    governed.run();
+    let told = governed.has_problem("BaselineNotRecorded").await;
+    assert!(told.contains("the Secrets are gone") && told.contains("action: Observe"), "{told}");
+    governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "green"))]);
+    governed.notify().await;
+    eventually("the commit", async || {
+        (get(&governed.client, SETTINGS).await.unwrap()["data"]["colour"] == "green").then_some(())
+    })
+    .await;
+    assert!(get(&governed.client, RECORD).await.is_none());
+    governed.obeyed().await;
+    governed.refuses(&["-n", "default", "delete", "configmap", "old"]);
+
+    // What the message says.
+    let action = |action: &str| json!([{"op": "replace", "path": "/spec/action", "value": action}]);
+    let enforcement = "/apis/gitadel.dev/v1alpha1/enforcements/all";
+    governed.slip_in(Method::PATCH, enforcement, &action("Observe")).await;
+    eventually("it to observe only", async || {
+        governed.kubectl(&["-n", "default", "delete", "configmap", "old"]).success.then_some(())
+    })
+    .await;
+    send(&governed.client, Method::PATCH, enforcement, &action("Enforce")).await.unwrap();
+    governed.converged().await;
+    assert!(get(&governed.client, RECORD).await.is_some());
 }

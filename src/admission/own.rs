@@ -13,6 +13,12 @@ use crate::object::ObjectRef;
 pub const INVENTORY_PREFIX: &str = "gitadel-inventory-";
 /// Secrets `gitadel-baseline-<enforcement>-<n>`.
 pub const BASELINE_PREFIX: &str = "gitadel-baseline-";
+/// Label of both that names who keeps them.
+pub const MANAGER_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Label of such a Secret that names the Enforcement.
+pub const BASELINE_LABEL: &str = "gitadel.dev/baseline-of";
+/// Its annotation that says how many there are, so that a lost one is noticed.
+pub const BASELINE_COUNT: &str = "gitadel.dev/baseline-shards";
 /// The key of an inventory shard's `data` that lists objects, one in each line.
 pub const INVENTORY_KEY: &str = "objects";
 
@@ -28,6 +34,13 @@ pub fn is_canary(id: ObjectRef<'_>) -> bool {
         && id.name == CANARY_NAME
 }
 
+/// The Enforcement in the name of a Secret that holds a part of a baseline.
+pub fn baseline_of(shard: &str) -> Option<&str> {
+    let (enforcement, number) = shard.strip_prefix(BASELINE_PREFIX)?.rsplit_once('-')?;
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    (is_number && !enforcement.is_empty()).then_some(enforcement)
+}
+
 const DEFINITION: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
 const ENFORCEMENT: (&str, &str) = (GROUP, "Enforcement");
 
@@ -40,6 +53,12 @@ pub fn is_own(id: ObjectRef<'_>) -> bool {
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => id.name == MANAGER,
         kind => kind == DEFINITION && id.name.strip_suffix(GROUP).is_some_and(|plural| plural.ends_with('.')),
     }
+}
+
+/// Whether an object is gitadel's namespace or one of its definitions: frozen and put back like anything that was there,
+/// and declared by an installation from Git.
+pub fn is_installation(id: ObjectRef<'_>) -> bool {
+    is_own(id) && matches!(id.kind, "Namespace" | "CustomResourceDefinition")
 }
 
 pub fn is_enforcement(id: ObjectRef<'_>) -> bool {

@@ -11,16 +11,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::rest::metadata;
+use crate::admission::own::{
+    BASELINE_COUNT, BASELINE_LABEL, BASELINE_PREFIX, MANAGER_LABEL, baseline_digest, is_installation, is_own,
+};
 use crate::api::{MANAGER, SYSTEM_NAMESPACE};
 use crate::compare::mask_secret;
 use crate::document::Document;
 use crate::object::ObjectId;
 use crate::snapshot::{EntryClass, EntryDraft, KindInfo};
 
-/// Label that names the Enforcement of a shard.
-pub const ENFORCEMENT_LABEL: &str = "gitadel.dev/baseline-of";
-/// Annotation that says how many shards there are, so that a lost one is noticed.
-const COUNT_ANNOTATION: &str = "gitadel.dev/baseline-shards";
 const DATA_KEY: &str = "objects";
 /// Of the objects in a shard, before base64: a Secret may hold 1 MiB.
 const SHARD_BYTES: usize = 600 * 1024;
@@ -28,11 +27,24 @@ const SHARD_BYTES: usize = 600 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
     #[error(
-        "the record of what was there before Enforcement \"{enforcement}\" is damaged ({what}). Nothing undeclared is \
-         rejected or removed until it is restored from a backup, or the Secrets with the label \
-         gitadel.dev/baseline-of={enforcement} in gitadel-system are deleted to record it anew"
+        "the record of what was there before Enforcement \"{enforcement}\" is damaged ({what}). What is in force stays so, \
+         and nothing is pruned or recorded anew. Restore the Secrets gitadel-baseline-{enforcement}-* in gitadel-system \
+         from a backup; or commit the Enforcement with action: Observe, delete them, and commit action: Enforce to record \
+         what is there then"
     )]
     Damaged { enforcement: String, what: String },
+}
+
+/// The digests of the shards of one record, by the names of the Secrets.
+pub type Digests = BTreeMap<String, String>;
+
+/// The digests of some Secrets.
+pub fn digests(shards: &[Value]) -> Digests {
+    shards.iter().map(|shard| (metadata(shard, "name").to_owned(), digest(shard))).collect()
+}
+
+pub fn digest(shard: &Value) -> String {
+    baseline_digest(Some(Document::from_value(&shard["data"]).root()))
 }
 
 /// The objects of a baseline, as they were when it was recorded, without status and bookkeeping.
@@ -72,10 +84,10 @@ impl Baseline {
                     "apiVersion": "v1",
                     "kind": "Secret",
                     "metadata": {
-                        "name": format!("gitadel-baseline-{enforcement}-{number}"),
+                        "name": format!("{BASELINE_PREFIX}{enforcement}-{number}"),
                         "namespace": SYSTEM_NAMESPACE,
-                        "labels": {"app.kubernetes.io/managed-by": MANAGER, ENFORCEMENT_LABEL: enforcement},
-                        "annotations": {COUNT_ANNOTATION: count},
+                        "labels": {MANAGER_LABEL: MANAGER, BASELINE_LABEL: enforcement},
+                        "annotations": {BASELINE_COUNT: count},
                     },
                     "type": "gitadel.dev/baseline",
                     "immutable": true,
@@ -92,13 +104,22 @@ impl Baseline {
     pub fn read(enforcement: &str, shards: &[Value]) -> Result<Option<Self>, BaselineError> {
         let Some(first) = shards.first() else { return Ok(None) };
         let damaged = |what: String| BaselineError::Damaged { enforcement: enforcement.to_owned(), what };
-        let count: usize = first["metadata"]["annotations"][COUNT_ANNOTATION]
+        let count: usize = first["metadata"]["annotations"][BASELINE_COUNT]
             .as_str()
             .and_then(|count| count.parse().ok())
             .ok_or_else(|| damaged(format!("{} does not say how many shards there are", metadata(first, "name"))))?;
         if shards.len() != count {
             return Err(damaged(format!("{} of {count} Secrets are there", shards.len())));
         }
+        Self::of_shards(enforcement, shards).map(Some)
+    }
+
+    /// What is in some of the Secrets of a record, or in all of them.
+    ///
+    /// # Errors
+    /// One is unreadable, or names what no record of gitadel can hold.
+    pub fn of_shards(enforcement: &str, shards: &[Value]) -> Result<Self, BaselineError> {
+        let damaged = |what: String| BaselineError::Damaged { enforcement: enforcement.to_owned(), what };
         let mut baseline = Self::default();
         for shard in shards {
             let name = metadata(shard, "name");
@@ -110,10 +131,14 @@ impl Baseline {
             for line in text.lines() {
                 let object: Value =
                     serde_json::from_str(line).map_err(|error| damaged(format!("Secret {name}: {error}")))?;
-                baseline.objects.insert(id_of(&object), object);
+                let id = id_of(&object);
+                if is_own(id.as_ref()) && !is_installation(id.as_ref()) {
+                    return Err(damaged(format!("Secret {name} holds {id}, which is gitadel's own")));
+                }
+                baseline.objects.insert(id, object);
             }
         }
-        Ok(Some(baseline))
+        Ok(baseline)
     }
 
     /// The entries of the snapshot, and the Secrets among them with their values.
@@ -146,6 +171,19 @@ impl Baseline {
     }
 }
 
+/// The baseline of which these are the digests, put together from a part of it and what else is `remembered`.
+pub fn rebuilt(
+    enforcement: &str,
+    digests_of: &Digests,
+    mut part: Baseline,
+    remembered: impl Iterator<Item = (ObjectId, Value)>,
+) -> Option<Baseline> {
+    for (id, object) in remembered {
+        part.objects.entry(id).or_insert(object);
+    }
+    (digests(&part.shards(enforcement)) == *digests_of).then_some(part)
+}
+
 fn id_of(object: &Value) -> ObjectId {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
@@ -158,7 +196,7 @@ fn id_of(object: &Value) -> ObjectId {
 }
 
 /// A live object without status and bookkeeping.
-fn recorded(live: &Value, kind: &KindInfo) -> Value {
+pub fn recorded(live: &Value, kind: &KindInfo) -> Value {
     let mut object = live.clone();
     if let Some(map) = object.as_object_mut() {
         if kind.status_subresource() {
@@ -204,5 +242,36 @@ mod tests {
         assert!(Baseline::read("all", &shards).is_err());
         shards.remove(1);
         assert!(Baseline::read("all", &shards).is_err());
+    }
+
+    #[test]
+    fn what_is_gitadels_own_is_in_no_record() {
+        let id = ObjectId::new("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "", "gitadel");
+        let object = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "gitadel"}});
+        let forged = Baseline { objects: [(id, object)].into() };
+        assert!(Baseline::read("all", &forged.shards("all")).is_err());
+        let id = ObjectId::new("", "Namespace", "", "gitadel-system");
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gitadel-system"}});
+        let sound = Baseline { objects: [(id, object)].into() };
+        assert_eq!(Baseline::read("all", &sound.shards("all")).unwrap(), Some(sound));
+    }
+
+    #[test]
+    fn a_record_is_put_together_again_only_as_it_was() {
+        let whole = Baseline { objects: (0..5).map(|n| config_map(&format!("c{n}"), 300 * 1024)).collect() };
+        let shards = whole.shards("all");
+        let known = digests(&shards);
+        let part = Baseline::of_shards("all", &shards[1..2]).unwrap();
+        // Through the encoding of a snapshot.
+        let kept = |(id, object): (&ObjectId, &Value)| (id.clone(), Document::from_value(object).root().to_value());
+        let rebuilt = |remembered: Vec<(ObjectId, Value)>| rebuilt("all", &known, part.clone(), remembered.into_iter());
+        assert_eq!(rebuilt(whole.objects.iter().map(kept).collect()), Some(whole.clone()));
+        assert_eq!(rebuilt(whole.objects.iter().take(1).map(kept).collect()), None, "too little");
+        let more = whole.objects.iter().map(kept).chain([config_map("evil", 1)]).collect();
+        assert_eq!(rebuilt(more), None, "too much");
+        let (id, changed) = config_map("c0", 1);
+        let altered = [(id, changed)].into_iter().chain(whole.objects.iter().skip(1).map(kept)).collect();
+        assert_eq!(rebuilt(altered), None, "another");
     }
 }

@@ -4,6 +4,10 @@
 //! proves that undeclared writes are rejected, and only then the cluster is listed for the record: nothing undeclared can
 //! appear between that list and the enforcement of it. No undeclared object is removed before the record is stored.
 
+mod doubt;
+mod load;
+mod restore;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,10 +22,11 @@ use kube::{Api, Client};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::baseline::{Baseline, BaselineError, ENFORCEMENT_LABEL};
+use super::baseline::{Baseline, BaselineError, digests};
 use super::baseline_state::BaselineState;
 use super::converge::{SERVED_LIMIT, Workshop};
 use super::governor::Governor;
+use super::inventory_record::InventoryError;
 use super::kinds::Kinds;
 use super::observed::{Observed, api_resource};
 use super::peers::Step;
@@ -30,8 +35,8 @@ use super::refusal::Refusal;
 use super::round::{Participant, sealed};
 use super::watch::is_watched;
 use super::webhook_configuration::CanaryError;
-use crate::admission::own::{baseline_digest, is_canary};
-use crate::admission::{ObjectClass, classify_by_relation, classify_object};
+use crate::admission::own::{BASELINE_LABEL, is_canary, is_installation};
+use crate::admission::{classify_by_relation, classify_object};
 use crate::api::{Action, SYSTEM_NAMESPACE};
 use crate::document::Document;
 use crate::object::ObjectId;
@@ -51,6 +56,8 @@ pub enum RecordError {
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::SnapshotError),
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
     #[error("gitadel is stopping; the next process records it")]
     Stopped,
 }
@@ -69,31 +76,6 @@ pub struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     pub fn new(workshop: &'a Workshop, kinds: &'a Kinds) -> Self {
         Self { workshop, kinds }
-    }
-
-    /// Reads the record of an Enforcement, unless it is known.
-    ///
-    /// # Errors
-    /// It is damaged, or cannot be read.
-    pub async fn load(&self, enforcement: &str, state: &mut BaselineState) -> Result<(), RecordError> {
-        if state.is_recorded() {
-            return Ok(());
-        }
-        let shards =
-            self.secrets().list(&ListParams::default().labels(&format!("{ENFORCEMENT_LABEL}={enforcement}"))).await?;
-        let shards: Vec<Value> = shards.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        match Baseline::read(enforcement, &shards)? {
-            Some(baseline) => {
-                if matches!(state, BaselineState::Frozen) {
-                    // What this replica saw gives way to what the leader recorded.
-                    self.enter(enforcement, &baseline, baseline.shards(enforcement)).await?;
-                }
-                *state = BaselineState::Recorded(Arc::new(baseline));
-            }
-            None if state.is_closed() => {}
-            None => *state = BaselineState::Missing,
-        }
-        Ok(())
     }
 
     /// Takes what is there for the baseline, until the leader has recorded it.
@@ -163,15 +145,19 @@ impl<'a> Recorder<'a> {
                 let mut edit = Edit::default();
                 for (name, baseline) in &baselines {
                     let index = sources.iter().position(|source| source.name == *name)?;
-                    for shard in baseline.shards(name) {
-                        let digest = baseline_digest(Some(Document::from_value(&shard["data"]).root()));
-                        meta.baseline_shards.insert(shard["metadata"]["name"].as_str()?.to_owned(), digest);
+                    let proofs = digests(&baseline.shards(name));
+                    let is_proven =
+                        proofs.iter().all(|(shard, digest)| meta.baseline_shards.get(shard) == Some(digest));
+                    meta.baseline_shards.extend(proofs);
+                    if !is_proven {
+                        meta.doubted.extend(baseline.objects.keys().cloned());
                     }
                     for (draft, secret) in baseline.entries(index, &world.mask_key) {
                         let known = world.snapshot.get(draft.id.as_ref()).ok().flatten();
                         let values_known = secret.is_none() || world.secrets.contains_key(&draft.id);
                         let declared = known.as_ref().is_some_and(|entry| entry.class() != EntryClass::Baseline);
-                        if declared || (known.is_some() && values_known) {
+                        let forgotten = is_proven && known.is_none() && meta.doubted.contains(&draft.id);
+                        if declared || forgotten || (known.is_some() && values_known) {
                             continue;
                         }
                         edit.secrets.extend(secret.map(|secret| (draft.id.clone(), secret)));
@@ -280,10 +266,7 @@ impl<'a> Recorder<'a> {
                     kind.registered |=
                         baseline.objects.keys().any(|id| id.kind.group == kind.group && id.kind.kind == kind.kind);
                 }
-                for shard in &shards {
-                    let digest = baseline_digest(Some(Document::from_value(&shard["data"]).root()));
-                    meta.baseline_shards.insert(shard["metadata"]["name"].as_str()?.to_owned(), digest);
-                }
+                meta.baseline_shards.extend(digests(&shards));
                 let mut edit = Edit::default();
                 for entry in world.snapshot.iter().flatten() {
                     if entry.class() == EntryClass::Baseline && entry.source() == Some(index) {
@@ -348,7 +331,7 @@ impl<'a> Recorder<'a> {
                 // there must not be frozen with it: a Pod comes and goes.
                 let classify = if provisional { classify_by_relation } else { classify_object };
                 let class = classify(&world.snapshot, &kind.info, Document::from_value(&value).root())?;
-                if class.is_recordable() || is_installation(&class, &id) {
+                if class.is_recordable() || is_installation(id.as_ref()) {
                     baseline.add(id, &value, &kind.info);
                 }
             }
@@ -361,14 +344,8 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// gitadel's own Namespace and definitions: frozen and put back like anything that was there. Its records are not among
-/// them, since they are written later.
-fn is_installation(class: &ObjectClass, id: &ObjectId) -> bool {
-    *class == ObjectClass::Own && matches!(id.kind.kind.as_str(), "Namespace" | "CustomResourceDefinition")
-}
-
-/// Tells when a record appears.
+/// Tells when a record appears, changes or goes.
 pub fn watch(client: Client) -> impl Stream<Item = Result<Event<PartialObjectMeta<Secret>>, watcher::Error>> + Send {
-    let records = watcher::Config::default().labels(ENFORCEMENT_LABEL);
+    let records = watcher::Config::default().labels(BASELINE_LABEL);
     watcher::watcher(Api::namespaced(client, SYSTEM_NAMESPACE), records).default_backoff()
 }

@@ -181,7 +181,7 @@ impl Workshop {
             return Ok(());
         };
         let is_wanted = entry.class() != EntryClass::Retained || live.is_some();
-        if !is_wanted || entry.canonical().is_none() || !world.enforces(work.id.as_ref()) {
+        if !is_wanted || entry.canonical().is_none() || world.doubts(&entry) || !world.enforces(work.id.as_ref()) {
             return Ok(());
         }
         let desired = world.writable(&entry).ok_or(ConvergeError::ValuesUnknown)?;

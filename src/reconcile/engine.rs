@@ -38,6 +38,8 @@ use enforcements::Enforcements;
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 /// By then the Enforcements are listed, or cannot be.
 const LONGEST_LIST: Duration = Duration::from_secs(10);
+/// By then what comes in pieces is looked at.
+const LONGEST_GATHER: Duration = Duration::from_secs(1);
 /// Pause before a round is repeated that left something undone; it doubles.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
@@ -105,7 +107,8 @@ impl Engine {
                     self.schedule.soon();
                 },
                 Some(event) = records.next() => {
-                    if matches!(event, Ok(Event::Apply(_))) && self.enforcements.lack_records() {
+                    let changed = matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone));
+                    if changed && self.cycle.records_changed() {
                         self.schedule.soon();
                     }
                 }
@@ -137,6 +140,7 @@ impl Engine {
         if leads {
             self.workshop.unsettled.begin_anew();
             self.cycle.coverage.begin_anew();
+            self.cycle.records_changed();
             self.enforcements.begin_anew();
             self.schedule.now();
         }
@@ -171,12 +175,14 @@ impl Engine {
 /// When the next round is due.
 struct Schedule {
     due: Option<Instant>,
+    /// Since when pieces come.
+    gathering: Option<Instant>,
     pause: Duration,
 }
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { due: None, pause: FIRST_RETRY }
+        Self { due: None, gathering: None, pause: FIRST_RETRY }
     }
 }
 
@@ -185,12 +191,15 @@ impl Schedule {
         self.due = Some(Instant::now());
     }
 
-    /// What comes in many pieces is gathered.
+    /// What comes in many pieces is gathered, but what never ends holds nobody up.
     fn soon(&mut self) {
-        self.due = Some(Instant::now() + GATHER);
+        let now = Instant::now();
+        let begun = *self.gathering.get_or_insert(now);
+        self.due = Some((now + GATHER).min(begun + LONGEST_GATHER));
     }
 
     fn ended(&mut self, left_undone: bool) {
+        self.gathering = None;
         (self.due, self.pause) = if left_undone {
             (Some(Instant::now() + self.pause), (self.pause * 2).min(LAST_RETRY))
         } else {
@@ -203,5 +212,26 @@ impl Schedule {
             Some(due) => tokio::time::sleep_until(due).await,
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_waits_for_what_comes_with_it_but_not_for_ever() {
+        let mut schedule = Schedule::default();
+        schedule.soon();
+        let first = schedule.due;
+        schedule.soon();
+        assert!(schedule.due >= first);
+        let begun = Instant::now().checked_sub(LONGEST_GATHER).unwrap();
+        schedule.gathering = Some(begun);
+        schedule.soon();
+        assert_eq!(schedule.due, Some(begun + LONGEST_GATHER));
+        schedule.ended(false);
+        schedule.soon();
+        assert!(schedule.due >= first, "the next round gathers anew");
     }
 }

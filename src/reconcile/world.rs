@@ -14,7 +14,7 @@ use crate::admission::builtin;
 use crate::api::{Action, Undeclared};
 use crate::compare::{FreeField, Latitude, MaskKey, PathPattern};
 use crate::object::{ObjectId, ObjectRef};
-use crate::snapshot::{Entry, KindInfo, Snapshot, SnapshotError, Source};
+use crate::snapshot::{Entry, EntryClass, KindInfo, Snapshot, SnapshotError, Source};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -75,6 +75,12 @@ impl World {
         let declared = self.snapshot.get(id).ok().flatten().and_then(|entry| sources.get(entry.source()?));
         let governing = || sources.iter().find(|s| s.governs(id.group, id.kind, id.namespace, id.name));
         declared.or_else(governing).map_or("", |source| source.name.as_str())
+    }
+
+    /// Whether nobody can tell if an object of the baseline or the record of it was altered.
+    pub fn doubts(&self, entry: &Entry<'_>) -> bool {
+        let doubted = &self.snapshot.meta().doubted;
+        entry.class() == EntryClass::Baseline && !doubted.is_empty() && doubted.contains(&entry.id().to_owned())
     }
 
     /// Whether an undeclared object in this place is drift.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{Action, ChildOperations, Scope, Undeclared};
 use crate::compare::{FreeField, ListSchema, PathPattern};
-use crate::object::{GroupKind, ObjectRef};
+use crate::object::{GroupKind, ObjectId, ObjectRef};
 
 /// The part of a snapshot that is not objects.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ pub struct Meta {
     /// BLAKE3 digests, as hexadecimal, of the objects in `gitadel-system` that gitadel itself may create:
     /// name of the Secret → digest of its data.
     pub baseline_shards: BTreeMap<String, String>,
+    /// Objects of a baseline that was read from the cluster, where nothing could prove it, and that are not as it says. What
+    /// is there is neither written over nor made by its word.
+    #[serde(default)]
+    pub doubted: BTreeSet<ObjectId>,
     /// Names under which the reconcilers of this cluster are known to the API server.
     pub reconciler_users: BTreeSet<String>,
 }

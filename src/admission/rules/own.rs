@@ -9,9 +9,13 @@ use std::collections::HashMap;
 use super::{Judgement, Rule, admit, deny, is_terminating};
 use crate::admission::context::Context;
 use crate::admission::denial;
-use crate::admission::own::{BASELINE_PREFIX, INVENTORY_KEY, INVENTORY_PREFIX, InventoryLine, baseline_digest, is_own};
+use crate::admission::own::{
+    BASELINE_COUNT, BASELINE_LABEL, BASELINE_PREFIX, INVENTORY_KEY, INVENTORY_PREFIX, InventoryLine, MANAGER_LABEL,
+    baseline_digest, baseline_of, is_own,
+};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
+use crate::api::MANAGER;
 use crate::document::Node;
 use crate::object::ObjectRef;
 use crate::snapshot::{EntryClass, Snapshot, SnapshotError};
@@ -57,7 +61,14 @@ fn baseline(context: &Context<'_>, operation: Operation) -> Judgement {
                     None => is_first_record(context),
                 }
         }
-        (Operation::Delete, _) => recorded.is_none(),
+        // One that is not what was recorded is in the way of the one that is.
+        (Operation::Delete, _) => {
+            let old = context.request.old.and_then(|old| old.get("data"));
+            recorded.is_none_or(|digest| *digest != baseline_digest(old))
+        }
+        (Operation::Update, Some(new)) => {
+            recorded.is_some_and(|digest| *digest == baseline_digest(new.get("data"))) && is_as_recorded(context, new)
+        }
         _ => false,
     };
     if admitted {
@@ -72,13 +83,27 @@ fn baseline(context: &Context<'_>, operation: Operation) -> Judgement {
 /// Enforcement; until then nobody can tell what was there from what is new, and only gitadel may say.
 fn is_first_record(context: &Context<'_>) -> bool {
     let meta = context.snapshot.meta();
-    let of = |name: &str| {
-        name.strip_prefix(BASELINE_PREFIX)?.rsplit_once('-').map(|(enforcement, _)| enforcement.to_owned())
-    };
-    let Some(enforcement) = of(context.id.name) else { return false };
+    let Some(enforcement) = baseline_of(context.id.name) else { return false };
     meta.reconciler_users.contains(context.request.user.name)
         && meta.sources.iter().any(|source| source.name == enforcement)
-        && !meta.baseline_shards.keys().any(|shard| of(shard).as_ref() == Some(&enforcement))
+        && !meta.baseline_shards.keys().any(|shard| baseline_of(shard) == Some(enforcement))
+}
+
+/// Whether a record has the labels and annotations that gitadel gives it, and nothing that others act on.
+fn is_as_recorded(context: &Context<'_>, record: Node<'_>) -> bool {
+    let Some(enforcement) = baseline_of(context.id.name) else { return false };
+    let shards = context.snapshot.meta().baseline_shards.keys();
+    let count = shards.filter(|shard| baseline_of(shard) == Some(enforcement)).count().to_string();
+    let labels = [(BASELINE_LABEL, enforcement), (MANAGER_LABEL, MANAGER)];
+    is_unattached(record)
+        && holds(record.at(&["metadata", "labels"]), &labels)
+        && holds(record.at(&["metadata", "annotations"]), &[(BASELINE_COUNT, &count)])
+}
+
+/// Whether a map has these texts, and nothing else.
+fn holds(map: Option<Node<'_>>, texts: &[(&str, &str)]) -> bool {
+    let Some(map) = map.and_then(Node::map) else { return false };
+    map.len() == texts.len() && texts.iter().all(|(key, text)| map.get(key).and_then(Node::as_str) == Some(*text))
 }
 
 fn inventory(context: &Context<'_>) -> Judgement {
@@ -202,8 +227,14 @@ mod tests {
     #[test]
     fn the_baseline_is_written_once() {
         let record = json!({"apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "gitadel-baseline-all-0", "namespace": "gitadel-system"}, "data": {"0": "YQ=="}});
+            "metadata": {"name": "gitadel-baseline-all-0", "namespace": "gitadel-system",
+                "labels": {"app.kubernetes.io/managed-by": "gitadel", "gitadel.dev/baseline-of": "all"},
+                "annotations": {"gitadel.dev/baseline-shards": "1"}},
+            "data": {"0": "YQ=="}});
         let changed = with(&record, "/data/0", json!("Yg=="));
+        let unlabelled = with(&record, "/metadata/labels", json!({}));
+        let miscounted = with(&record, "/metadata/annotations", json!({"gitadel.dev/baseline-shards": "2"}));
+        let held = with(&record, "/metadata/finalizers", json!(["example.com/mine"]));
         let document = Document::from_value(&record);
         let digest = baseline_digest(document.root().get("data"));
         let known = World::new().meta(|meta| {
@@ -214,6 +245,14 @@ mod tests {
             ("otherwise", Review::create(&changed), Deny, RULE.name),
             ("changed", Review::update(&record, &changed), Deny, RULE.name),
             ("deleted", Review::delete(&record), Deny, RULE.name),
+            ("changed by a way round", Review::update(&changed, &record), Allow, RULE.name),
+            ("such a one deleted", Review::delete(&changed), Allow, RULE.name),
+            ("its labels", Review::update(&record, &unlabelled), Deny, RULE.name),
+            ("its labels put back", Review::update(&unlabelled, &record), Allow, RULE.name),
+            ("its number", Review::update(&record, &miscounted), Deny, RULE.name),
+            ("its number put back", Review::update(&miscounted, &record), Allow, RULE.name),
+            ("a finalizer", Review::update(&record, &held), Deny, RULE.name),
+            ("a finalizer taken away", Review::update(&held, &record), Allow, RULE.name),
         ]);
         let leader = || Review::create(&record).by("gitadel");
         let waiting = World::new().meta(|meta| meta.reconciler_users = ["gitadel".to_owned()].into());
@@ -261,7 +300,7 @@ mod tests {
         let record = json!({"apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": "gitadel-baseline-all-0", "namespace": "gitadel-system"}});
         let recorded =
-            |meta: &mut Meta| _ = meta.baseline_shards.insert("gitadel-baseline-all-0".into(), String::new());
+            |meta: &mut Meta| _ = meta.baseline_shards.insert("gitadel-baseline-all-0".into(), baseline_digest(None));
         let shop = Scope { namespaces: Some(vec!["shop".into()]), ..Scope::default() };
         let cases = [
             ("its namespace", Review::delete(&namespace), Deny, RULE.name),

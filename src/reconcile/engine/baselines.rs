@@ -17,15 +17,22 @@ use crate::reconcile::peers::Step;
 use crate::reconcile::round::Participant;
 
 /// Reads the records of all Enforcements: they tell which of them were in force before this process began. True where
-/// one could not be read.
-pub async fn load(workshop: &Workshop, known: &mut BTreeMap<String, Known>) -> bool {
+/// one could not be read. One that `changed` where nothing is enforced is read again: there it may be taken away.
+pub async fn load(workshop: &Workshop, known: &mut BTreeMap<String, Known>, changed: bool) -> bool {
     let world = workshop.publisher.world();
     let recorder = Recorder::new(workshop, &world.kinds);
     let mut failed = false;
     for (name, known) in known {
         let action = known.settings.action;
         known.baseline = std::mem::take(&mut known.baseline).under(action);
-        let mut loaded = recorder.load(name, &mut known.baseline).await;
+        if changed && action != Action::Enforce && known.baseline.is_recorded() {
+            known.baseline = BaselineState::Unknown;
+        }
+        let mut loaded = recorder.load(name, action, &mut known.baseline).await;
+        if action != Action::Enforce && matches!(loaded, Err(RecordError::Baseline(_))) {
+            known.baseline = BaselineState::Missing;
+            loaded = recorder.disown(name).await.map_err(RecordError::from);
+        }
         if loaded.is_ok() && action == Action::Enforce && matches!(known.baseline, BaselineState::Missing) {
             loaded = recorder.forget(name).await.map_err(RecordError::from);
         }
@@ -60,6 +67,52 @@ pub async fn publish(
 ) -> Result<(), RecordError> {
     let baseline = |name: &str| known.get(name).map(|known| &known.baseline);
     Recorder::new(workshop, kinds).publish(participants, |source| baseline(&source.name)).await
+}
+
+/// Compares what was taken on trust with the cluster. True where something differs that may be put right.
+///
+/// # Errors
+/// The cluster cannot be listed, or the snapshot not be written.
+pub async fn settle_doubts(
+    workshop: &Workshop,
+    kinds: &Kinds,
+    known: &mut BTreeMap<String, Known>,
+) -> Result<bool, RecordError> {
+    let recorder = Recorder::new(workshop, kinds);
+    let mut differs = false;
+    for (enforcement, known) in known {
+        let BaselineState::Recorded(baseline) = &known.baseline else { continue };
+        let doubts = recorder.settle_doubts(baseline).await?;
+        let problem = (!doubts.is_empty()).then(|| Problem::of_enforcement("BaselineDoubted", &doubts));
+        if problem.is_some() && problem != known.baseline_doubts {
+            tracing::warn!(enforcement, %doubts, "its baseline is in force but for what is doubted");
+        }
+        known.baseline_doubts = problem;
+        differs |= !doubts.different.is_empty();
+    }
+    Ok(differs)
+}
+
+/// Puts records back, on the leader, that were deleted or altered. True where one could not be.
+pub async fn restore(workshop: &Workshop, kinds: &Kinds, known: &mut BTreeMap<String, Known>) -> bool {
+    let mut failed = false;
+    for (enforcement, known) in known {
+        let BaselineState::Recorded(baseline) = &known.baseline else { continue };
+        match Recorder::new(workshop, kinds).restore(enforcement, baseline).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!(enforcement, "the record of its baseline was deleted or altered, and is put back");
+                let note = "the record of its baseline was deleted or altered, and is put back".to_owned();
+                let uid = known.enforcement.metadata.uid.clone();
+                workshop.events.enforcement(enforcement, uid, true, "BaselineRecordRestored", note);
+            }
+            Err(error) => {
+                tracing::warn!(enforcement, %error, "the record of its baseline is not put back yet");
+                failed = true;
+            }
+        }
+    }
+    failed
 }
 
 /// Records, on the leader, what has no record yet. True where one could not be recorded.

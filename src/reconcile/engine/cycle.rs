@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::baselines;
 use super::coverage::Coverage;
 use super::enforcements::Enforcements;
-use super::known::LastRound;
+use super::known::{Known, LastRound};
 use super::participants::{is_sealed, participants, remembered, used_kinds};
 use super::report::{Overall, report};
 use crate::api::Problem;
@@ -58,6 +58,14 @@ pub struct Cycle {
     kinds: Option<Arc<Kinds>>,
     /// The API server may serve others.
     kinds_due: bool,
+    records: Records,
+}
+
+/// Whether the records of the baselines were looked at since one last changed.
+#[derive(Default)]
+struct Records {
+    were_read: bool,
+    were_restored: bool,
 }
 
 impl Cycle {
@@ -80,7 +88,14 @@ impl Cycle {
             schemas: Mutex::default(),
             kinds: None,
             kinds_due: true,
+            records: Records::default(),
         }
+    }
+
+    /// The next round looks at the records of the baselines, and puts them back where it leads. True where an earlier one
+    /// did so.
+    pub fn records_changed(&mut self) -> bool {
+        std::mem::take(&mut self.records).were_read
     }
 
     /// The next round asks the API server what it serves.
@@ -101,11 +116,13 @@ impl Cycle {
         }
         // Before the kinds: those of a baseline are registered as well. Replicas that disagree on what is registered would
         // rewrite the webhook configuration in turns.
-        let mut left_undone = baselines::load(&workshop, &mut enforcements.known).await;
+        let records_changed = !std::mem::replace(&mut self.records.were_read, true);
+        let mut left_undone = baselines::load(&workshop, &mut enforcements.known, records_changed).await;
         let mut participants = participants(enforcements, &world);
         let kinds = self.kinds(enforcements, &participants).await?;
         let leader = *self.leader.borrow();
         self.keep_watch(enforcements, &participants, &kinds).await?;
+        left_undone |= baselines::settle_doubts(&workshop, &kinds, &mut enforcements.known).await?;
         let environment = Environment::read(&workshop.client).await?;
         let round = Round {
             workshop: &workshop,
@@ -132,6 +149,11 @@ impl Cycle {
             stop.run_until_cancelled(self.report(enforcements)).await;
             let known = &mut enforcements.known;
             left_undone |= baselines::record(&workshop, &self.governor, known, &mut participants, stop).await;
+            if !self.records.were_restored {
+                let failed = baselines::restore(&workshop, &kinds, known).await;
+                self.records.were_restored = !failed && known.values().all(Known::has_baseline);
+                left_undone |= failed;
+            }
             let progress = workshop.publisher.reached(Step::FINISHED);
             stop.run_until_cancelled(workshop.peers.wait(&progress)).await.ok_or(CycleError::Stopped)?;
             left_undone |= write_inventories(&workshop, enforcements, &participants, &done).await;
@@ -297,11 +319,13 @@ async fn write_inventories(
 ) -> bool {
     let mut failed = false;
     for (index, participant) in participants.iter().enumerate() {
-        // Of a line that was not looked at, nobody knows whether it may go.
-        if done.not_recalled.contains(&index) {
+        let name = participant.source.name.as_str();
+        let has_baseline = enforcements.known.get(name).is_some_and(Known::has_baseline);
+        // Of a line that was not looked at, nobody knows whether it may go. And whoever finds an inventory concludes from
+        // it that there was a record of the baseline.
+        if done.not_recalled.contains(&index) || !has_baseline {
             continue;
         }
-        let name = participant.source.name.as_str();
         let written = inventory_record::write(workshop, index, participant, &done.undecided).await;
         let Some(known) = enforcements.known.get_mut(name) else { continue };
         known.inventory_problem = written.err().map(|error| {

@@ -79,11 +79,6 @@ impl Enforcements {
         self.known.values().filter(|known| !known.git.current).map(|known| known.settings.clone()).collect()
     }
 
-    /// Whether the baseline of one was not seen recorded yet.
-    pub fn lack_records(&self) -> bool {
-        self.known.values().any(|known| !known.baseline.is_recorded())
-    }
-
     /// Takes in what the watch tells. True where a round is due.
     pub fn heard(&mut self, event: Result<Event<Observed>, watcher::Error>) -> bool {
         match event {
@@ -238,7 +233,7 @@ impl Enforcements {
 /// round admission is drift like any other object: it must not switch off what would undo it.
 pub(super) fn is_as_declared(world: &World, name: &str, live: Option<&Value>) -> bool {
     let id = ObjectId::new(GROUP, "Enforcement", "", name);
-    let desired = world.entry(id.as_ref()).ok().flatten();
+    let desired = world.entry(id.as_ref()).ok().flatten().filter(|entry| !world.doubts(entry));
     let Some(canonical) = desired.and_then(|entry| entry.canonical()) else { return true };
     if !world.enforces(id.as_ref()) {
         return true;

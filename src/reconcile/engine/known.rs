@@ -24,6 +24,8 @@ pub struct Known {
     pub baseline: BaselineState,
     /// Why its baseline cannot be read or recorded.
     pub baseline_problem: Option<Problem>,
+    /// What of its baseline nobody can vouch for.
+    pub baseline_doubts: Option<Problem>,
     /// Why its inventory cannot be written.
     pub inventory_problem: Option<Problem>,
     pub round: LastRound,
@@ -64,6 +66,7 @@ impl Known {
             git: Sighting::new(state),
             baseline,
             baseline_problem: None,
+            baseline_doubts: None,
             inventory_problem: None,
             round: LastRound { commit, ..LastRound::default() },
             converged_commit: None,
@@ -84,7 +87,8 @@ impl Known {
 
     /// What holds it back, and only it.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        let records = self.baseline_problem.iter().chain(&self.inventory_problem);
+        let baseline = self.baseline_problem.iter().chain(&self.baseline_doubts);
+        let records = baseline.chain(&self.inventory_problem);
         self.git.broken.iter().chain(records).chain(&self.round.problems)
     }
 

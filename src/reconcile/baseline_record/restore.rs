@@ -1,0 +1,53 @@
+//! Puts a record back that was deleted or altered by a way round admission.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+
+use super::{RecordError, Recorder};
+use crate::reconcile::baseline::Baseline;
+
+impl Recorder<'_> {
+    /// Makes the Secrets of a record what they were. True where one was not.
+    ///
+    /// # Errors
+    /// The API server does not answer, or the webhook does not know the record yet. The next round tries again.
+    pub async fn restore(&self, enforcement: &str, baseline: &Baseline) -> Result<bool, RecordError> {
+        let api = self.secrets();
+        let mut restored = false;
+        for shard in baseline.shards(enforcement) {
+            let mut wanted: Secret = serde_json::from_value(shard)?;
+            let name = wanted.metadata.name.clone().unwrap_or_default();
+            let live = api.get_opt(&name).await?;
+            if live.as_ref().is_some_and(|live| is_same(live, &wanted)) {
+                continue;
+            }
+            match live {
+                // What is immutable is as it was recorded: what is about it can be written.
+                Some(live) if content(&live) == content(&wanted) => {
+                    wanted.metadata.resource_version = live.metadata.resource_version;
+                    api.replace(&name, &PostParams::default(), &wanted).await?;
+                }
+                Some(live) => {
+                    let only = Preconditions { uid: live.metadata.uid, resource_version: None };
+                    api.delete(&name, &DeleteParams { preconditions: Some(only), ..DeleteParams::default() }).await?;
+                    api.create(&PostParams::default(), &wanted).await?;
+                }
+                None => _ = api.create(&PostParams::default(), &wanted).await?,
+            }
+            restored = true;
+        }
+        Ok(restored)
+    }
+}
+
+fn content(secret: &Secret) -> impl PartialEq + '_ {
+    (&secret.data, &secret.type_, secret.immutable)
+}
+
+fn is_same(live: &Secret, wanted: &Secret) -> bool {
+    let (a, b) = (&live.metadata, &wanted.metadata);
+    content(live) == content(wanted)
+        && (&a.labels, &a.annotations) == (&b.labels, &b.annotations)
+        && a.finalizers.is_none()
+        && a.owner_references.is_none()
+}
