@@ -37,6 +37,10 @@ impl Observed {
         self.meta.resource_version.as_deref()?.parse().ok()
     }
 
+    pub fn is_terminating(&self) -> bool {
+        !self.value["metadata"]["deletionTimestamp"].is_null()
+    }
+
     /// The object as it came.
     pub fn into_json(self) -> Value {
         self.value

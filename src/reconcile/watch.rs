@@ -4,7 +4,7 @@
 //! object as declared ends here; anything else is put into the queue with the object that the event carried, so that a
 //! revert needs no read before its write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -134,16 +134,22 @@ async fn follow(client: Client, kind: KindInfo, observer: Arc<Observer>) {
     let api: Api<Observed> = Api::all_with(client, &api_resource(&kind));
     let config = watcher::Config::default();
     let mut events = watcher::watcher(api, config).default_backoff().boxed();
-    let mut seen: std::collections::HashSet<ObjectId> = std::collections::HashSet::new();
+    let mut seen: HashSet<ObjectId> = HashSet::new();
+    let mut terminating = BTreeSet::new();
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => {
                 observer.tracker.unlisted(&id);
                 observer.count_listed();
                 seen.clear();
+                terminating.clear();
             }
             Ok(Event::InitApply(object)) => {
-                seen.insert(object.id(&kind));
+                let id = object.id(&kind);
+                if is_namespace(&id.kind) && object.is_terminating() {
+                    terminating.insert(id.name.clone());
+                }
+                seen.insert(id);
                 observer.present(&kind, object, true);
             }
             Ok(Event::InitDone) => {
@@ -151,7 +157,10 @@ async fn follow(client: Client, kind: KindInfo, observer: Arc<Observer>) {
                 observer.missing(&id, &seen);
                 observer.tracker.listed(&id);
                 observer.count_listed();
-                seen = std::collections::HashSet::new();
+                seen = HashSet::new();
+                if is_namespace(&id) {
+                    observer.terminations(Termination::Listed(std::mem::take(&mut terminating)));
+                }
             }
             Ok(Event::Apply(object)) => observer.present(&kind, object, false),
             Ok(Event::Delete(object)) => observer.absent(&kind, &object.id(&kind)),
@@ -230,7 +239,7 @@ impl Observer {
     }
 
     /// After a full list: desired objects of this kind that were not in it.
-    fn missing(&self, kind: &GroupKind, seen: &std::collections::HashSet<ObjectId>) {
+    fn missing(&self, kind: &GroupKind, seen: &HashSet<ObjectId>) {
         let world = self.publisher.world();
         for entry in world.snapshot.iter() {
             let Ok(entry) = entry else { continue };
@@ -270,18 +279,28 @@ impl Observer {
         self.queue.push(Work { id, live, cause: Cause::Drift, since });
     }
 
-    fn notify(&self, id: &ObjectId, value: Option<&Value>, initial: bool) {
+    fn terminations(&self, termination: Termination) {
         // A closed channel means that the process is stopping.
-        if id.kind.group.is_empty() && id.kind.kind == "Namespace" {
+        let _ = self.terminating.send(termination);
+    }
+
+    fn notify(&self, id: &ObjectId, value: Option<&Value>, initial: bool) {
+        if is_namespace(&id.kind) {
             let terminating = value.is_some_and(|v| !v["metadata"]["deletionTimestamp"].is_null());
-            if terminating || !initial {
-                let _ = self.terminating.send((id.name.clone(), terminating));
+            match (terminating, initial) {
+                (true, _) => self.terminations(Termination::Began(id.name.clone())),
+                (false, false) => self.terminations(Termination::Ended(id.name.clone())),
+                (false, true) => {}
             }
         }
         if !initial && let Some(notice) = notice(id) {
             let _ = self.notices.send(notice);
         }
     }
+}
+
+fn is_namespace(kind: &GroupKind) -> bool {
+    kind.group.is_empty() && kind.kind == "Namespace"
 }
 
 /// What a change of an object tells the engine.
