@@ -35,6 +35,14 @@ metadata: {name: kept, namespace: shop, annotations: {gitadel.dev/prune: "false"
 data: {colour: blue}
 "#;
 
+const OWN: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: gitadel}
+webhooks: []
+"#;
+
+const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/gitadel";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 fn named(name: &str) -> Value {
@@ -104,4 +112,16 @@ async fn what_is_dressed_as_kept_is_seen_all_the_same() {
     .await;
     assert!(get(client, "/api/v1/persistentvolumes/root").await.is_some());
     governed.converged().await;
+
+    // Git itself may not declare what gitadel makes: the two would fight.
+    let configuration = get(client, CONFIGURATION).await.unwrap();
+    governed.commit("mine", &[("own.yaml", OWN)]);
+    governed.notify().await;
+    eventually("the problem", async || {
+        let problems = governed.status().await["problems"].to_string();
+        (problems.contains("Reserved") && problems.contains("own.yaml:2")).then_some(())
+    })
+    .await;
+    let now = get(client, CONFIGURATION).await.unwrap();
+    assert_eq!(now["metadata"]["generation"], configuration["metadata"]["generation"], "{now:#}");
 }

@@ -8,6 +8,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::kinds::Kinds;
+use crate::admission::own::{is_canary, is_installation, is_own};
 use crate::api::{GROUP, Problem};
 use crate::object::{GroupKind, ObjectId, ObjectRef};
 use crate::render::{ManifestSummary, Rendered};
@@ -132,6 +133,10 @@ impl Desired {
             let message = "Enforcements may be declared only by a source whose scope names their kind".to_owned();
             return self.report(contribution, &declaration, Some(&id), "OutOfScope", message);
         }
+        if is_reserved(id.as_ref()) {
+            let message = "it is gitadel's own, which makes and keeps it itself; take it out of Git".to_owned();
+            return self.report(contribution, &declaration, Some(&id), "Reserved", message);
+        }
         if let Some(other) = stricter(source, contributions.iter().map(|other| other.source), id.as_ref()) {
             let message = format!(
                 "Enforcement \"{}\" governs it with action {:?}, and this one with {:?}; declare it there",
@@ -175,6 +180,12 @@ impl Desired {
     }
 }
 
+/// What gitadel makes by its own rules: its records, its webhook configuration, its canaries. Two writers of one object
+/// would fight, and the API server would obey neither.
+fn is_reserved(id: ObjectRef<'_>) -> bool {
+    (is_own(id) && !is_installation(id)) || is_canary(id)
+}
+
 /// Another source that governs an object more strictly. What is merely observed binds nobody: such a declaration would
 /// set the object free from the one that enforces.
 fn stricter<'a>(source: &Source, mut all: impl Iterator<Item = &'a Source>, id: ObjectRef<'_>) -> Option<&'a Source> {
@@ -204,5 +215,27 @@ mod tests {
         assert_eq!(found(0, "shop"), Some("enforcing"));
         assert_eq!(found(1, "shop"), None);
         assert_eq!(found(3, "bank"), None);
+    }
+
+    #[test]
+    fn an_installation_may_be_in_git_and_what_gitadel_makes_may_not() {
+        let own = |group, kind, name| {
+            let namespace = if matches!(kind, "ConfigMap" | "Secret" | "Deployment") { "gitadel-system" } else { "" };
+            is_reserved(ObjectRef { group, kind, namespace, name })
+        };
+        assert!(own("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "gitadel"));
+        assert!(own("", "ConfigMap", "gitadel-inventory-all-x"));
+        assert!(own("", "Secret", "gitadel-baseline-all-0"));
+        assert!(own("", "ConfigMap", "gitadel-canary"));
+        for (group, kind, name) in [
+            ("", "Namespace", "gitadel-system"),
+            ("apiextensions.k8s.io", "CustomResourceDefinition", "enforcements.gitadel.dev"),
+            ("apps", "Deployment", "gitadel"),
+            ("rbac.authorization.k8s.io", "ClusterRoleBinding", "gitadel"),
+            ("gitadel.dev", "Enforcement", "all"),
+            ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "other"),
+        ] {
+            assert!(!own(group, kind, name), "{kind} {name}");
+        }
     }
 }
