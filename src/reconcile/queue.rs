@@ -99,6 +99,15 @@ struct Slot {
     retry: Option<tokio_util::time::delay_queue::Key>,
 }
 
+impl Slot {
+    /// Whether a failed object may wait for its next attempt: nobody waits for it, and all that was heard of it is that
+    /// it is still there. An object whose status changes all the time would never get a pause.
+    fn is_patient(&self) -> bool {
+        let heard = |work: &Work| work.cause == Cause::Drift && matches!(work.live, Live::Present(_));
+        self.waiting.is_empty() && self.next.as_ref().is_none_or(heard)
+    }
+}
+
 /// The receiving end: runs `worker` for at most `limit` objects at a time.
 pub struct Dispatcher {
     requests: mpsc::UnboundedReceiver<Request>,
@@ -164,13 +173,16 @@ impl Dispatcher {
         let id = work.id.clone();
         let slot = self.slots.entry(id.clone()).or_default();
         slot.waiting.extend(done);
-        let first = slot.next.is_none();
+        let is_queued = slot.next.is_some() && slot.retry.is_none();
         let since = slot.next.as_ref().map_or(work.since, |earlier| earlier.since.min(work.since));
         slot.next = Some(Work { since, ..work });
+        if slot.retry.is_some() && slot.is_patient() {
+            return;
+        }
         if let Some(retry) = slot.retry.take() {
             self.retries.remove(&retry);
         }
-        if first && !slot.running {
+        if !is_queued && !slot.running {
             self.ready.push_back(id);
         }
     }
@@ -197,11 +209,11 @@ impl Dispatcher {
             Attempt::Done => slot.failures = 0,
             Attempt::Failed(_) => slot.failures = slot.failures.saturating_add(1),
         }
-        if slot.next.is_some() {
-            self.ready.push_back(id);
-        } else if slot.failures > 0 {
+        if slot.failures > 0 && slot.is_patient() {
             let after = pause(slot.failures);
             slot.retry = Some(self.retries.insert((id, cause), after));
+        } else if slot.next.is_some() {
+            self.ready.push_back(id);
         } else {
             self.slots.remove(&id);
         }
@@ -210,6 +222,11 @@ impl Dispatcher {
     fn retry(&mut self, id: ObjectId, cause: Cause) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.retry = None;
+            if slot.next.is_some() {
+                // What was seen of it meanwhile.
+                self.ready.push_back(id);
+                return;
+            }
         }
         self.accept(Request {
             work: Work { id, live: Live::Unknown, cause, since: std::time::Instant::now() },
@@ -285,6 +302,40 @@ mod tests {
         task.await.unwrap();
         let log = log.lock().unwrap();
         assert_eq!(log.iter().filter(|n| *n == "broken").count(), 3, "{log:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_heard_of_a_failing_object_does_not_end_its_pause() {
+        let (_, mut dispatcher) = queue(1);
+        let seen = |version: u32| Work { live: Live::Present(Arc::new(version.into())), ..work("a") };
+        let heard = |dispatcher: &mut Dispatcher, work| dispatcher.accept(Request { work, done: None });
+        let id = work("a").id;
+        let fail = |dispatcher: &mut Dispatcher| {
+            assert!(dispatcher.take_ready().is_some(), "it is worked on");
+            heard(dispatcher, seen(1));
+            dispatcher.finish(id.clone(), Cause::Drift, Attempt::Failed("no".into()));
+            heard(dispatcher, seen(2));
+            assert!(dispatcher.take_ready().is_none(), "it has to wait");
+        };
+        heard(&mut dispatcher, seen(0));
+        fail(&mut dispatcher);
+        dispatcher.retries.clear();
+        dispatcher.retry(id.clone(), Cause::Drift);
+        let next = dispatcher.take_ready().unwrap();
+        assert!(matches!(next.live, Live::Present(value) if *value == 2), "the last that was seen");
+        heard(&mut dispatcher, seen(3));
+        dispatcher.finish(id.clone(), Cause::Drift, Attempt::Failed("no".into()));
+
+        // It is gone, or somebody waits for it: that is tried at once, and only once.
+        heard(&mut dispatcher, Work { live: Live::Absent, ..work("a") });
+        fail(&mut dispatcher);
+        let (done, _waits) = oneshot::channel();
+        dispatcher.accept(Request { work: seen(4), done: Some(done) });
+        heard(&mut dispatcher, seen(5));
+        assert!(dispatcher.take_ready().is_some());
+        assert!(dispatcher.take_ready().is_none());
+        dispatcher.finish(id, Cause::Drift, Attempt::Done);
+        assert!(dispatcher.slots.is_empty() && dispatcher.retries.is_empty());
     }
 
     #[test]
