@@ -140,7 +140,7 @@ impl Workshop {
             (Some(Assessment::Terminating), _) => Err(ConvergeError::Terminating),
             (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live).await,
             (Some(Assessment::Free | Assessment::Kept), Some(live))
-                if matches!(work.cause, Cause::Prune | Cause::Obstacle) =>
+                if goes(work.cause, world.entry(work.id.as_ref())?.is_some()) =>
             {
                 self.delete(&world, kind, work, &live).await
             }
@@ -248,6 +248,12 @@ impl Workshop {
     }
 }
 
+/// Whether an object goes that is no drift. One that is declared again meanwhile stays, also while nobody knows yet as
+/// what.
+fn goes(cause: Cause, has_entry: bool) -> bool {
+    matches!(cause, Cause::Prune | Cause::Obstacle) && !has_entry
+}
+
 fn describe(
     world: &World,
     id: &ObjectId,
@@ -302,3 +308,17 @@ fn error_reason(error: &ConvergeError) -> &'static str {
 
 /// How long the leader waits for the webhook before it writes all the same and retries denials.
 pub const SERVED_LIMIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_declared_again_is_not_pruned() {
+        let cases = [(Cause::Prune, true), (Cause::Obstacle, true), (Cause::Drift, false), (Cause::Commit, false)];
+        for (cause, expected) in cases {
+            assert_eq!(goes(cause, false), expected, "{cause:?}");
+            assert!(!goes(cause, true), "{cause:?}");
+        }
+    }
+}
