@@ -10,6 +10,9 @@ use super::metrics::{counters, gauge, histogram};
 const REVERT_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
 const CONVERGENCE_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0];
 
+/// What the objects of an Enforcement are counted by.
+const OBJECT_STATES: [&str; 5] = ["declared", "applied", "failed", "drifted", "baseline"];
+
 /// What the reconciler read, wrote and put right.
 #[derive(Clone, Debug)]
 pub struct ReconcileMetrics {
@@ -123,6 +126,17 @@ impl ReconcileMetrics {
         }
         self.source_commit_info.with_label_values(&[enforcement, commit]).set(1);
     }
+
+    /// Takes the gauges of an Enforcement away that is removed. What was counted stays counted.
+    pub fn forget(&self, enforcement: &str, commit: Option<&str>) {
+        // Those that were never set are not there.
+        for state in OBJECT_STATES {
+            let _ = self.objects.remove_label_values(&[enforcement, state]);
+        }
+        if let Some(commit) = commit {
+            let _ = self.source_commit_info.remove_label_values(&[enforcement, commit]);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,5 +153,19 @@ mod tests {
         let text = encode(&registry).unwrap();
         assert!(text.contains(r#"gitadel_source_commit_info{commit="5d6e7f8",enforcement="all"} 1"#), "{text}");
         assert!(!text.contains("1a2b3c4"), "{text}");
+    }
+
+    #[test]
+    fn of_a_removed_enforcement_no_gauge_stays() {
+        let registry = registry().unwrap();
+        let metrics = ReconcileMetrics::new(&registry).unwrap();
+        metrics.set_commit("all", None, "1a2b3c4");
+        for state in OBJECT_STATES {
+            metrics.objects.with_label_values(&["all", state]).set(1);
+        }
+        metrics.objects.with_label_values(&["other", "declared"]).set(1);
+        metrics.forget("all", Some("1a2b3c4"));
+        let text = encode(&registry).unwrap();
+        assert!(!text.contains(r#"enforcement="all""#) && text.contains(r#"enforcement="other""#), "{text}");
     }
 }

@@ -189,6 +189,7 @@ impl Enforcements {
         if let Some(known) = self.known.remove(name) {
             known.follower.cancel();
             self.receiver.forget(name);
+            self.workshop.metrics.forget(name, known.round.commit.as_deref());
             tracing::warn!(enforcement = name, "removed: its objects are released, none is pruned");
         }
     }
