@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::refusal::Refusal;
 use super::rest;
-use crate::object::{ObjectId, ObjectRef};
+use crate::object::{GroupKind, ObjectId, ObjectRef};
 
 #[derive(Debug, Error)]
 pub enum EnvironmentError {
@@ -115,6 +115,12 @@ const INGREDIENTS: &[Ingredient] = &[
         role: Role::Default("storageclass.kubernetes.io/is-default-class"),
     },
 ];
+
+/// Whether objects of a kind change what others write.
+pub fn is_mutator(kind: &GroupKind) -> bool {
+    let same = |ingredient: &&Ingredient| ingredient.group == kind.group && ingredient.kind == kind.kind;
+    INGREDIENTS.iter().find(same).is_some_and(|ingredient| ingredient.role == Role::Mutator)
+}
 
 /// One object of an ingredient: its identity and what tells its states apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,6 +19,7 @@ pub mod canonicalise;
 mod canonicaliser;
 pub mod environment;
 mod inputs;
+mod mutators;
 pub mod predict;
 
 // What the cluster had before, and what left Git.

@@ -96,6 +96,8 @@ pub struct Round<'a> {
     pub participants: &'a [Participant],
     pub kinds: Arc<Kinds>,
     pub environment: Environment,
+    /// How often mutators had changed before.
+    pub mutator_changes: u64,
     pub leader: bool,
 }
 

@@ -7,12 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::mutators::MutatorChanges;
 use crate::document::Node;
 use crate::object::{GroupKind, ObjectId};
 
 #[derive(Default)]
 pub struct Tracker {
     state: Mutex<State>,
+    pub mutators: MutatorChanges,
 }
 
 #[derive(Default)]

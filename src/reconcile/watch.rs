@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::assess::{Assessment, assess};
 use super::discovery::ServedKind;
+use super::environment::is_mutator;
 use super::observed::{Observed, api_resource};
 use super::publish::Publisher;
 use super::queue::{Cause, Live, Queue, Work};
@@ -190,7 +191,12 @@ impl Observer {
         self.notify(&id, Some(&value), initial);
         let world = self.publisher.world();
         let document = Document::from_value(&value);
-        match assess(&world, kind, &id, document.root()) {
+        let assessment = assess(&world, kind, &id, document.root());
+        let is_as_before = initial && matches!(assessment, Ok(Assessment::Converged(_) | Assessment::Free));
+        if is_mutator(&id.kind) && !is_as_before {
+            self.tracker.mutators.note();
+        }
+        match assessment {
             Ok(Assessment::Converged(state)) => {
                 if let (Some(version), Some(state)) = (version, state) {
                     self.tracker.seen_as(&id, version, state);
@@ -228,6 +234,9 @@ impl Observer {
     fn absent(&self, kind: &KindInfo, id: &ObjectId) {
         let since = Instant::now();
         self.tracker.gone(id);
+        if is_mutator(&id.kind) {
+            self.tracker.mutators.note();
+        }
         self.notify(id, None, false);
         if self.is_desired(id) {
             self.drifted(id, "deleted", None);

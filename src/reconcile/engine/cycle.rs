@@ -123,6 +123,9 @@ impl Cycle {
         let leader = *self.leader.borrow();
         self.keep_watch(enforcements, &participants, &kinds).await?;
         left_undone |= baselines::settle_doubts(&workshop, &kinds, &mut enforcements.known).await?;
+        let mutators = &workshop.tracker.mutators;
+        stop.run_until_cancelled(mutators.obeyed()).await.ok_or(CycleError::Stopped)?;
+        let mutator_changes = mutators.count();
         let environment = Environment::read(&workshop.client).await?;
         let round = Round {
             workshop: &workshop,
@@ -132,6 +135,7 @@ impl Cycle {
             participants: &participants,
             kinds,
             environment,
+            mutator_changes,
             leader,
         };
         // Wherever a round ends, the next process goes on.

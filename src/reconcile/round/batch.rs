@@ -97,9 +97,10 @@ impl Round<'_> {
             return Ok(ready);
         }
         if prepared.iter().any(|new| new.asked) {
-            // A mutator that came meanwhile may be in the answers.
+            // A mutator that came meanwhile may be in the answers, also if it went again.
             let now = Environment::read(&self.workshop.client).await?;
-            if now.digest != self.environment.digest {
+            let mutator_changes = self.workshop.tracker.mutators.count();
+            if now.digest != self.environment.digest || mutator_changes != self.mutator_changes {
                 return Err(RoundError::EnvironmentChanged);
             }
         }
