@@ -390,3 +390,18 @@ async fn a_namespace_that_went_unseen_is_not_taken_for_the_one_that_is_there() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mutator_is_the_users_own_affair_where_undeclared_objects_are_allowed() {
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    governed.run();
+    let mut enforcement = governed.enforcement();
+    enforcement["spec"]["undeclaredObjects"] = json!("Allow");
+    governed.enforce(enforcement).await;
+    governed.converged().await;
+    send(&governed.client, Method::POST, MUTATORS, &rogue(&[])).await.unwrap();
+    governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "green"))]);
+    governed.notify().await;
+    governed.converged().await;
+    assert!(get(&governed.client, &format!("{MUTATORS}/rogue")).await.is_some());
+}

@@ -5,6 +5,7 @@
 //! bound the memory: one is written while the next is made ready, and no more whole objects than these are held.
 
 mod batch;
+mod mutators;
 mod prepare;
 mod recall;
 mod recreation;
@@ -13,7 +14,6 @@ mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::Mutex;
 
@@ -26,9 +26,9 @@ use super::kinds::Kinds;
 use super::openapi::ListSchemas;
 use super::peers::Step;
 use super::publish::{Edit, PublishError};
-use super::queue::{Cause, Live, Queue, Work};
+use super::queue::Queue;
 use super::sources::SourceState;
-use crate::api::{Problem, Undeclared};
+use crate::api::Problem;
 use crate::object::ObjectId;
 use crate::snapshot::Source;
 
@@ -188,38 +188,6 @@ impl Round<'_> {
             })
             .collect();
         resolve(&contributions, &self.kinds)
-    }
-
-    fn check_mutators(&self, desired: &Desired) -> Result<(), RoundError> {
-        let world = self.workshop.publisher.world();
-        let undeclared = self.environment.undeclared_mutators(|id| {
-            let governed = self.participants.iter().any(|p| p.source.governs(id.group, id.kind, id.namespace, id.name));
-            // Where nobody governs mutators, the cluster's own are part of what the server does.
-            !governed
-                || desired.objects.contains_key(&id.to_owned())
-                || matches!(world.entry(id), Ok(Some(_)))
-                || !self.participants.iter().any(|p| p.source.baseline_recorded)
-        });
-        if undeclared.is_empty() {
-            return Ok(());
-        }
-        // While one is there nothing is brought about. So it does not wait until everything was.
-        for id in undeclared.iter().filter(|id| self.leader && self.may_remove(id)) {
-            let (live, cause, since) = (Live::Unknown, Cause::Obstacle, Instant::now());
-            self.queue.push(Work { id: id.clone(), live, cause, since });
-        }
-        Err(MutatorActive(undeclared).into())
-    }
-
-    /// Whether all who govern a place say that what is undeclared there goes, and are known well enough to say so.
-    fn may_remove(&self, id: &ObjectId) -> bool {
-        let governs = |source: &Source| source.governs(&id.kind.group, &id.kind.kind, &id.namespace, &id.name);
-        let mut governing = self.participants.iter().filter(|p| governs(&p.source)).peekable();
-        governing.peek().is_some()
-            && governing.all(|p| {
-                let is_known = p.certain && (p.state.is_some() || !p.sealed);
-                is_known && p.source.baseline_recorded && p.source.undeclared_objects == Undeclared::Deny
-            })
     }
 
     /// Makes sources and kinds known to the webhook. The objects follow batch by batch.

@@ -75,10 +75,18 @@ impl Meta {
     /// The sources that answer for an object that none of them declares: of those whose scope holds it, the strictest. Each
     /// of them must agree with what becomes of it.
     pub fn answering<'a>(&'a self, id: ObjectRef<'a>) -> impl Iterator<Item = &'a Source> + Clone {
-        let governing = self.sources.iter().filter(move |source| source.governs_id(id));
-        let strictest = governing.clone().map(|source| source.action).max();
-        governing.filter(move |source| Some(source.action) == strictest)
+        answering(self.sources.iter(), id)
     }
+}
+
+/// Of these sources, those that answer for an undeclared object: see [`Meta::answering`].
+pub fn answering<'a>(
+    sources: impl Iterator<Item = &'a Source> + Clone,
+    id: ObjectRef<'a>,
+) -> impl Iterator<Item = &'a Source> + Clone {
+    let governing = sources.filter(move |source| source.governs_id(id));
+    let strictest = governing.clone().map(|source| source.action).max();
+    governing.filter(move |source| Some(source.action) == strictest)
 }
 
 impl Source {

@@ -19,7 +19,7 @@ mod tests;
 
 pub use entry::{Entry, EntryClass, EntryDraft};
 pub use error::SnapshotError;
-pub use meta::{DelegatedFields, KindInfo, Meta, Source};
+pub use meta::{DelegatedFields, KindInfo, Meta, Source, answering};
 pub use open::Snapshot;
 pub use store::SnapshotStore;
 pub use write::{SnapshotWriter, preparing_path};
