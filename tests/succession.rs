@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use gitadel::snapshot::{FILE_NAME, Snapshot};
 use hyper::Method;
 use serde_json::{Value, json};
 use support::bypass::{get, send};
@@ -181,4 +182,37 @@ async fn a_process_that_is_asked_to_stop_finishes_its_writes_and_gives_the_lease
     for object in &written {
         assert!(now.contains(object), "written again: {:#}", object["metadata"]);
     }
+}
+
+const HELD: &str = "example.com/held";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_went_unseen_is_not_taken_for_the_one_that_is_there() {
+    let held = SHOP.replace("{name: shop}", &format!("{{name: shop, finalizers: [{HELD}]}}"));
+    let mut governed = Governed::start(&[("shop.yaml", &held)]).await;
+    let path = "/api/v1/namespaces/shop";
+    governed.slip_in(Method::DELETE, path, &Value::Null).await;
+    let snapshot = governed.run_directory.join("snapshot").join(FILE_NAME);
+    let terminates = || Snapshot::open(&snapshot, None).unwrap().meta().terminating_namespaces.contains("shop");
+    eventually("the webhook to know", async || terminates().then_some(())).await;
+    governed.stop_reconciler();
+    let again = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "finalizers": [HELD]}});
+    eventually("another one", async || {
+        let release = json!([{"op": "remove", "path": "/metadata/finalizers"}]);
+        match get(&governed.client, path).await {
+            Some(_) => _ = send(&governed.client, Method::PATCH, path, &release).await,
+            None => return send(&governed.client, Method::POST, "/api/v1/namespaces", &again).await.ok(),
+        }
+        None
+    })
+    .await;
+    assert!(terminates(), "nobody told the webhook");
+    governed.run_reconciler();
+    governed.converged().await;
+    eventually("the webhook to know that it lives", async || (!terminates()).then_some(())).await;
+    eventually("a refusal", async || {
+        let said = governed.kubectl(&["-n", "shop", "delete", "configmap/settings", "--dry-run=server"]);
+        (!said.success && said.stderr.contains("is governed by Git")).then_some(())
+    })
+    .await;
 }

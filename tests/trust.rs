@@ -10,7 +10,6 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gitadel::reconcile::webhook_configuration::NAME;
-use gitadel::snapshot::{FILE_NAME, Snapshot};
 use hyper::Method;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
@@ -318,6 +317,7 @@ async fn a_record_that_nobody_can_prove_only_freezes_what_is_there() {
     // What a person decides.
     let pink = governed.kubectl(&["-n", "default", "patch", "configmap", "old", "-p", r#"{"data":{"colour":"pink"}}"#]);
     assert!(pink.success, "{pink:?}");
+    governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "yellow"))]);
     eventually("one doubt less", async || {
         let problems = governed.status().await["problems"].to_string();
         (problems.contains(" forged") && !problems.contains("default/old")).then_some(())
@@ -356,39 +356,6 @@ async fn a_record_that_is_lost_with_the_volume_is_made_anew_only_when_asked_for(
     send(&governed.client, Method::PATCH, enforcement, &action("Enforce")).await.unwrap();
     governed.converged().await;
     assert!(get(&governed.client, RECORD).await.is_some());
-}
-
-const HELD: &str = "example.com/held";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_namespace_that_went_unseen_is_not_taken_for_the_one_that_is_there() {
-    let held = SHOP.replace("{name: shop}", &format!("{{name: shop, finalizers: [{HELD}]}}"));
-    let mut governed = Governed::start(&[("shop.yaml", &held)]).await;
-    let path = "/api/v1/namespaces/shop";
-    governed.slip_in(Method::DELETE, path, &Value::Null).await;
-    let snapshot = governed.run_directory.join("snapshot").join(FILE_NAME);
-    let terminates = || Snapshot::open(&snapshot, None).unwrap().meta().terminating_namespaces.contains("shop");
-    eventually("the webhook to know", async || terminates().then_some(())).await;
-    governed.stop_reconciler();
-    let again = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "finalizers": [HELD]}});
-    eventually("another one", async || {
-        let release = json!([{"op": "remove", "path": "/metadata/finalizers"}]);
-        match get(&governed.client, path).await {
-            Some(_) => _ = send(&governed.client, Method::PATCH, path, &release).await,
-            None => return send(&governed.client, Method::POST, "/api/v1/namespaces", &again).await.ok(),
-        }
-        None
-    })
-    .await;
-    assert!(terminates(), "nobody told the webhook");
-    governed.run_reconciler();
-    governed.converged().await;
-    eventually("the webhook to know that it lives", async || (!terminates()).then_some(())).await;
-    eventually("a refusal", async || {
-        let said = governed.kubectl(&["-n", "shop", "delete", "configmap/settings", "--dry-run=server"]);
-        (!said.success && said.stderr.contains("is governed by Git")).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
