@@ -50,6 +50,15 @@ metadata: {name: password, namespace: shop}
 stringData: {password: correct-horse}
 "#;
 
+const WIDGET_READER: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: widget-reader
+  labels: {rbac.authorization.k8s.io/aggregate-to-view: "true"}
+rules: [{apiGroups: [example.com], resources: [widgets], verbs: [get]}]
+"#;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_becomes_state_and_edits_are_rejected() {
     let governed = Governed::start(&[("apps/shop.yaml", SHOP)]).await;
@@ -79,6 +88,22 @@ async fn a_commit_becomes_state_and_edits_are_rejected() {
     println!("{commit} converged after {took:?}");
     let replicas = governed.kubectl(&["-n", "shop", "get", "deployment/web", "-o", "jsonpath={.spec.replicas}"]);
     assert_eq!(replicas.stdout, "3");
+
+    // An aggregated role gets the rules of what it selects, and no others under anybody's name.
+    governed.commit("a role that is aggregated", &[("role.yaml", WIDGET_READER)]);
+    governed.notify().await;
+    governed.converged().await;
+    eventually("the rule in the role view", async || {
+        let said = governed.kubectl(&["get", "clusterrole", "view", "-o", "jsonpath={.rules[*].resources}"]);
+        said.stdout.contains("widgets").then_some(())
+    })
+    .await;
+    let everything = json!([{"op": "add", "path": "/rules/-",
+        "value": {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}}]);
+    let controller = "--as=system:serviceaccount:kube-system:clusterrole-aggregation-controller";
+    let patch = ["patch", "clusterrole", "view", "--type=json", "-p", &everything.to_string(), controller];
+    let said = governed.kubectl(&[&patch[..], &["--as-group=system:masters"]].concat());
+    assert!(!said.success && said.stderr.contains("no role that it selects has"), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 //! `bytes → Request → decide(&Request, &Snapshot, now) → Verdict → bytes`. Everything between the bytes is a pure function
 //! of its arguments: no I/O, no state, the same answer however often one write is reviewed.
 
+mod aggregation;
 pub mod builtin;
 mod classify;
 mod context;

@@ -4,11 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{Judgement, Rule, admit, deny};
-use crate::admission::builtin;
 use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
+use crate::admission::{aggregation, builtin};
 use crate::compare::{
     FreeField, Latitude, Path, PathPattern, PatternSegment, Segment, difference, judge as compare, judge_create,
 };
@@ -77,7 +77,16 @@ fn update(context: &Context<'_>, entry: Entry<'_>) -> Judgement {
     let free = context.delegated(canonical);
     let findings = compare(old, new, canonical, &Latitude { free: &free, ..context.latitude() });
     if findings.is_empty() {
-        return admit(Class::Governed);
+        return match aggregation::foreign_rule(context, canonical, old, new)? {
+            None => admit(Class::Governed),
+            Some(rule) => {
+                let reason = format!(
+                    "holds the rules of the roles that it selects, and no role that it selects has {rule}. Declare a role \
+                     that has it and is selected."
+                );
+                deny(Class::Governed, denial::other(context, reason))
+            }
+        };
     }
     deny(Class::Governed, denial::differs(context, entry, &findings))
 }
