@@ -188,11 +188,19 @@ async fn a_declared_pod_goes_where_the_scheduler_says_and_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_namespace_that_nobody_governs_stays_with_what_git_declares_in_it() {
+async fn what_nobody_governs_stays_with_what_git_declares_in_it() {
     let settings =
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {colour: blue}}";
-    let mut governed = Governed::prepare(&[("settings.yaml", settings)]).await;
+    let widget = "{apiVersion: example.com/v1, kind: Widget, metadata: {name: one, namespace: shop}}";
+    let mut governed = Governed::prepare(&[("settings.yaml", settings), ("widget.yaml", widget)]).await;
     let created = governed.kubectl(&["create", "namespace", "shop"]);
+    assert!(created.success, "{created:?}");
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}});
+    let kubeconfig = governed.control_plane.kubeconfig().to_owned();
+    let created = kubectl_with_input(&kubeconfig, &["create", "-f", "-"], &definition.to_string());
     assert!(created.success, "{created:?}");
     governed.run();
     let mut enforcement = governed.enforcement();
@@ -202,13 +210,18 @@ async fn a_namespace_that_nobody_governs_stays_with_what_git_declares_in_it() {
 
     let delete = ["delete", "namespace", "shop", "--wait=false"];
     let said = governed.kubectl(&delete);
-    assert!(!said.success && said.stderr.contains("such as ConfigMap shop/settings"), "{said:?}");
+    assert!(!said.success && said.stderr.contains("with it would go what Git declares"), "{said:?}");
+    let delete_definition = ["delete", "crd", "widgets.example.com", "--wait=false"];
+    let said = governed.kubectl(&delete_definition);
+    assert!(!said.success && said.stderr.contains("such as Widget.example.com shop/one"), "{said:?}");
     let other = governed.kubectl(&["create", "namespace", "other"]);
     assert!(other.success, "cluster-scoped objects are free: {other:?}");
 
-    governed.commit("no settings", &[("settings.yaml", "")]);
+    governed.commit("nothing", &[("settings.yaml", ""), ("widget.yaml", "")]);
     governed.notify().await;
     governed.converged().await;
-    let said = governed.kubectl(&delete);
-    assert!(said.success, "{said:?}");
+    for arguments in [&delete, &delete_definition] {
+        let said = governed.kubectl(arguments);
+        assert!(said.success, "{said:?}");
+    }
 }

@@ -18,10 +18,13 @@ use crate::snapshot::{KindInfo, Source};
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// Absent for cluster-scoped objects; a Namespace's own name for a Namespace.
 const NAMESPACE: &str = "request.?namespace.orValue('')";
+/// With a definition go the objects of its kind, which may lie anywhere.
+const DELETES_DEFINITION: &str = "(request.operation == 'DELETE' && request.resource.group == 'apiextensions.k8s.io' && \
+    request.resource.resource == 'customresourcedefinitions')";
 const IS_NAMESPACE_OBJECT: &str = "(request.resource.group == '' && request.resource.resource == 'namespaces')";
 
 /// CEL that is true for exactly the requests that at least one source governs (as [`Source::governs`] says), and for the
-/// deletion of a Namespace in which it governs objects.
+/// deletion of a Namespace, or of a definition, with which objects may go that it governs.
 pub fn governed_by_any(sources: &[&Source], kinds: &[KindInfo]) -> String {
     let expressions: BTreeSet<_> = sources.iter().map(|source| governed(source, kinds)).collect();
     match expressions.len() {
@@ -79,7 +82,7 @@ fn namespaces(scope: &Scope) -> String {
 fn cluster_kinds(source: &Source, kinds: &[KindInfo]) -> String {
     match source.scope.cluster {
         ClusterScope::All => "true".into(),
-        ClusterScope::None => "false".into(),
+        ClusterScope::None => DELETES_DEFINITION.into(),
         ClusterScope::Listed => {
             // Requests name resources. A kind that is not served yet has no requests; once it is, the configuration is
             // computed anew.
@@ -88,7 +91,8 @@ fn cluster_kinds(source: &Source, kinds: &[KindInfo]) -> String {
                 .filter(|kind| !kind.namespaced && source.governs_cluster_kind(&kind.group, &kind.kind))
                 .map(|kind| format!("{}/{}", kind.group, kind.resource))
                 .collect();
-            format!("(request.resource.group + '/' + request.resource.resource) in {}", list(resources))
+            let listed = list(resources);
+            format!("(request.resource.group + '/' + request.resource.resource) in {listed} || {DELETES_DEFINITION}")
         }
     }
 }
@@ -163,23 +167,23 @@ mod tests {
             kind("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", "v1", &[]),
             kind("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", "v1", &[]),
         ];
-        let n = NAMESPACE;
+        let (n, crd) = (NAMESPACE, DELETES_DEFINITION);
         let cases = [
             (scope(None, None, ClusterScope::All), format!("{n} == '' ? true : (true)")),
             (
                 scope(None, Some(&["kube-*", "legacy"]), ClusterScope::All),
                 format!("{n} == '' ? true : (!({n} in ['legacy']) && !{n}.startsWith('kube-'))"),
             ),
-            (scope(Some(&["shop"]), None, ClusterScope::None), format!("{n} == '' ? false : ({n} in ['shop'])")),
+            (scope(Some(&["shop"]), None, ClusterScope::None), format!("{n} == '' ? {crd} : ({n} in ['shop'])")),
             (
                 scope(None, None, ClusterScope::None),
-                format!("{n} == '' ? false : (true && (!{IS_NAMESPACE_OBJECT} || request.operation == 'DELETE'))"),
+                format!("{n} == '' ? {crd} : (true && (!{IS_NAMESPACE_OBJECT} || request.operation == 'DELETE'))"),
             ),
             (
                 scope(Some(&["shop"]), None, ClusterScope::Listed),
                 format!(
                     "{n} == '' ? (request.resource.group + '/' + request.resource.resource) in \
-                     ['rbac.authorization.k8s.io/clusterroles'] : ({n} in ['shop'])"
+                     ['rbac.authorization.k8s.io/clusterroles'] || {crd} : ({n} in ['shop'])"
                 ),
             ),
         ];
