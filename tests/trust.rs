@@ -10,6 +10,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gitadel::reconcile::webhook_configuration::NAME;
+use gitadel::snapshot::FILE_NAME;
 use hyper::Method;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
@@ -200,7 +201,16 @@ fn forged(record: &Value) -> Value {
     let text = STANDARD.decode(record["data"]["objects"].as_str().unwrap()).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("\"colour\":\"grey\""), "{text}");
-    let text = format!("{}{}\n", text.replace("\"colour\":\"grey\"", "\"colour\":\"pink\""), evil("forged"));
+    let text = text.replace("\"colour\":\"grey\"", "\"colour\":\"pink\"");
+    let mut objects: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    objects.push(evil("forged"));
+    objects.sort_by_key(|object| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let group = text(&object["apiVersion"]).rsplit_once('/').map(|(group, _)| group.to_owned());
+        let metadata = &object["metadata"];
+        (group.unwrap_or_default(), text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"]))
+    });
+    let text: String = objects.iter().map(|object| format!("{object}\n")).collect();
     let metadata = &record["metadata"];
     json!({"apiVersion": "v1", "kind": "Secret", "type": record["type"], "immutable": true,
         "metadata": {"name": metadata["name"], "labels": metadata["labels"], "annotations": metadata["annotations"]},
@@ -290,6 +300,8 @@ async fn a_record_that_nobody_can_prove_only_freezes_what_is_there() {
     let told = governed.has_problem("BaselineDoubted").await;
     assert!(told.contains("left so: ConfigMap default/old") && told.contains(" forged"), "{told}");
     // Also where a process goes on with what this one wrote down.
+    let snapshot = governed.run_directory.join("snapshot").join(FILE_NAME);
+    eventually("a snapshot", async || snapshot.exists().then_some(())).await;
     governed.stop_reconciler();
     governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "green"))]);
     governed.run_reconciler();

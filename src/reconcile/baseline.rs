@@ -111,7 +111,12 @@ impl Baseline {
         if shards.len() != count {
             return Err(damaged(format!("{} of {count} Secrets are there", shards.len())));
         }
-        Self::of_shards(enforcement, shards).map(Some)
+        let baseline = Self::of_shards(enforcement, shards)?;
+        // From here on it is known by the digests of what is written for it.
+        if digests(&baseline.shards(enforcement)) != digests(shards) {
+            return Err(damaged("its objects are not in the form in which gitadel writes them".to_owned()));
+        }
+        Ok(Some(baseline))
     }
 
     /// What is in some of the Secrets of a record, or in all of them.
@@ -242,6 +247,18 @@ mod tests {
         assert!(Baseline::read("all", &shards).is_err());
         shards.remove(1);
         assert!(Baseline::read("all", &shards).is_err());
+    }
+
+    #[test]
+    fn a_record_in_another_order_is_none_that_gitadel_wrote() {
+        let shard = |objects: [Value; 2]| {
+            let mut shards = Baseline::default().shards("all");
+            shards[0]["data"][DATA_KEY] = STANDARD.encode(format!("{}\n{}\n", objects[0], objects[1])).into();
+            shards
+        };
+        let [(_, a), (_, b)] = [config_map("a", 1), config_map("b", 1)];
+        assert!(Baseline::read("all", &shard([a.clone(), b.clone()])).is_ok());
+        assert!(Baseline::read("all", &shard([b, a])).is_err());
     }
 
     #[test]
