@@ -35,6 +35,7 @@ fn by_owner(context: &Context<'_>, owner: &ObjectId) -> Judgement {
     let request = context.request;
     let delegate = || kept::is_delegate(context);
     let admitted = match request.operation {
+        Operation::Create if is_of_another_node(context, owner) => false,
         Operation::Create => kept::writers_of_child(context).any(|writer| writer.creates) || delegate(),
         Operation::Delete => {
             deletes_pod(context) || kept::writers_of_child(context).any(|writer| writer.deletes) || delegate()
@@ -54,6 +55,12 @@ fn by_owner(context: &Context<'_>, owner: &ObjectId) -> Judgement {
     } else {
         deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &[]))
     }
+}
+
+/// A kubelet shows what runs on its own node.
+fn is_of_another_node(context: &Context<'_>, owner: &ObjectId) -> bool {
+    let node = context.request.user.name.strip_prefix("system:node:");
+    (owner.kind.group.as_str(), owner.kind.kind.as_str()) == ("", "Node") && node != Some(owner.name.as_str())
 }
 
 fn deletes_pod(context: &Context<'_>) -> bool {
@@ -126,6 +133,7 @@ mod tests {
         let mirror = with(&pod, "/metadata/annotations", json!({"kubernetes.io/config.mirror": "digest"}));
         World::new().expect(&[
             ("a mirror", Review::create(&mirror).by_node("n1"), Allow, RULE.name),
+            ("a mirror by another node", Review::create(&mirror).by_node("n2"), Deny, RULE.name),
             ("a mirror by a person", Review::create(&mirror), Deny, RULE.name),
             ("a Pod that would be started", Review::create(&pod).by_node("n1"), Deny, "undeclared"),
         ]);
