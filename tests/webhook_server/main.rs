@@ -96,6 +96,30 @@ async fn an_oversized_review_is_refused_and_a_large_one_is_judged() {
 }
 
 #[tokio::test]
+async fn nobody_takes_all_connections() {
+    let authority = authority();
+    let webhook = ready(&authority, 0).await;
+    let mut first = client(&webhook, &authority, Version::HTTP_2).await;
+    let mut held = Vec::new();
+    while webhook.metric("gitadel_admission_connections_refused_total").await == 0 {
+        held.push(tokio::net::TcpStream::connect(webhook.reviews).await.unwrap());
+        assert!(held.len() < 1000, "there is no bound");
+    }
+    assert_eq!(webhook.metric("gitadel_admission_connections").await, 256);
+    assert_eq!(first.review(&deployment(), &deployment()).await["allowed"], true);
+    // One more is closed before it says anything.
+    let mut refused = tokio::net::TcpStream::connect(webhook.reviews).await.unwrap();
+    assert!(refused.read_u8().await.is_err());
+
+    drop(held);
+    while webhook.metric("gitadel_admission_connections").await > 1 {
+        tokio::task::yield_now().await;
+    }
+    let mut client = client(&webhook, &authority, Version::HTTP_2).await;
+    assert_eq!(client.review(&deployment(), &deployment()).await["allowed"], true);
+}
+
+#[tokio::test]
 async fn what_is_not_tls_is_nobody() {
     let authority = authority();
     let webhook = ready(&authority, 0).await;
