@@ -114,7 +114,8 @@ async fn what_is_dressed_as_kept_is_seen_all_the_same() {
     governed.converged().await;
 
     // Git itself may not declare what gitadel makes: the two would fight.
-    let configuration = get(client, CONFIGURATION).await.unwrap();
+    // The last write past it may have left it on its way back.
+    let configuration = eventually("the configuration", async || get(client, CONFIGURATION).await).await;
     governed.commit("mine", &[("own.yaml", OWN)]);
     governed.notify().await;
     eventually("the problem", async || {
