@@ -119,6 +119,17 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     assert_eq!(metrics.sum("gitadel_drift_detected_total", &[]), 0.0);
     assert_eq!(settled(&governed).await, before);
 
+    // The file is there for the next webhook, whatever becomes of it.
+    let file = governed.run_directory.join("snapshot/snapshot");
+    let whole = std::fs::metadata(&file).unwrap().len();
+    let is_whole = async || std::fs::metadata(&file).is_ok_and(|file| file.len() >= whole).then_some(());
+    std::fs::remove_file(&file).unwrap();
+    eventually("a deleted snapshot to be back", is_whole).await;
+    let other = governed.run_directory.join("snapshot/other");
+    std::fs::write(&other, "nothing").unwrap();
+    std::fs::rename(&other, &file).unwrap();
+    eventually("another file to be replaced", is_whole).await;
+
     // The webhook needs nobody but the file.
     governed.stop_reconciler();
     governed.stop_webhook();

@@ -32,10 +32,12 @@ use crate::reconcile::queue::queue;
 use crate::reconcile::receiver::{Receiver, Secret, SecretError};
 use crate::reconcile::replicas::{Announcement, Exchange};
 use crate::reconcile::serving::Serving;
+use crate::reconcile::snapshot_file::SnapshotFile;
 use crate::reconcile::terminating;
 use crate::reconcile::tracker::Tracker;
 use crate::reconcile::watch::{Notice, Observer, Watches};
 use crate::reconcile::webhook_configuration::ClientTarget;
+use crate::snapshot::FILE_NAME;
 use crate::supervisor::{Supervisor, TaskEnded};
 use crate::telemetry::{ReconcileMetrics, registry};
 use crate::tls::directory::{DirectoryError, ServingDirectory};
@@ -178,6 +180,9 @@ async fn start(
     let (authorities_in, authorities) = watch::channel(directory.authorities().to_owned());
     supervisor.spawn("the keeper of the serving certificate", directory.keep(authorities_in, stop.clone()));
     let publisher = Arc::new(Publisher::open(&args.snapshot_dir, Serving::new(&args.serving_url), &cluster, &user)?);
+    let file =
+        SnapshotFile::watch(&args.snapshot_dir.join(FILE_NAME), Arc::clone(&publisher)).map_err(PublishError::from)?;
+    supervisor.spawn_cut_short("the keeper of the snapshot's file", file.keep());
     let first = Announcement { authorities: authorities.borrow().clone(), serving: None };
     let (announcement_in, announcement) = watch::channel(first);
     let announce = announce::own(Arc::clone(&publisher), authorities, announcement_in, stop.clone());

@@ -43,6 +43,7 @@ mod unsettled;
 pub mod governor;
 pub mod publish;
 pub mod serving;
+pub mod snapshot_file;
 pub mod terminating;
 pub mod webhook_configuration;
 mod world;

@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,7 +20,7 @@ use super::world::World;
 use crate::api::Action;
 use crate::compare::{MaskKey, MaskKeyError};
 use crate::object::ObjectId;
-use crate::snapshot::{EntryDraft, FILE_NAME, Meta, Snapshot, SnapshotError, SnapshotWriter};
+use crate::snapshot::{EntryDraft, FILE_NAME, FileStamp, Meta, Snapshot, SnapshotError, SnapshotWriter};
 
 /// What changes with the next snapshot.
 #[derive(Default)]
@@ -39,6 +39,8 @@ pub struct Publisher {
     /// Where the world is put together until it is whole: see [`Publisher::release`].
     first: PathBuf,
     released: AtomicBool,
+    /// The file that holds the world.
+    written: std::sync::Mutex<Option<FileStamp>>,
     world: ArcSwap<World>,
     generation: watch::Sender<u64>,
     /// `None` until the first step.
@@ -87,6 +89,7 @@ impl Publisher {
                 Snapshot::open(&first, Some(cluster))?
             }
         };
+        let written = FileStamp::at(&path);
         let world = World::new(Arc::new(snapshot), Arc::default(), Arc::default())?;
         let (generation, _) = watch::channel(world.snapshot.meta().generation);
         let (progress, _) = watch::channel(left_behind.then(|| progress_of(&world, Step::FINISHED)));
@@ -94,6 +97,7 @@ impl Publisher {
             path,
             first,
             released: AtomicBool::new(left_behind),
+            written: std::sync::Mutex::new(written),
             world: ArcSwap::from_pointee(world),
             generation,
             progress,
@@ -148,6 +152,7 @@ impl Publisher {
         let path = if self.is_released() { self.path.clone() } else { self.first.clone() };
         let before = Arc::clone(&old);
         let new = tokio::task::spawn_blocking(move || write(&path, &before, meta, edit)).await??;
+        self.note_written();
         let new = Arc::new(new);
         self.world.store(Arc::clone(&new));
         self.generation.send_replace(new.snapshot.meta().generation);
@@ -164,9 +169,36 @@ impl Publisher {
         if !self.is_released() {
             std::fs::rename(&self.first, &self.path)
                 .map_err(|source| SnapshotError::Write { path: self.path.clone(), source })?;
+            self.note_written();
             self.released.store(true, Ordering::SeqCst);
         }
         Ok(())
+    }
+
+    /// Writes the file again where it is not the one that was written last. True where that was called for.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub async fn put_back(&self) -> Result<bool, PublishError> {
+        let in_place = {
+            // Between the file and the world that it holds nobody can tell.
+            let _turn = self.turn.lock().await;
+            let there = FileStamp::at(&self.path);
+            !self.is_released() || (there.is_some() && there == *self.stamp())
+        };
+        if !in_place {
+            tracing::warn!(path = %self.path.display(), "the snapshot was deleted or altered: it is written again");
+            self.publish(|_, _| Some(Edit::default())).await?;
+        }
+        Ok(!in_place)
+    }
+
+    fn note_written(&self) {
+        *self.stamp() = FileStamp::at(&self.path);
+    }
+
+    fn stamp(&self) -> std::sync::MutexGuard<'_, Option<FileStamp>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the webhook has a snapshot.

@@ -6,6 +6,7 @@
 
 mod entry;
 mod error;
+mod file;
 mod format;
 mod lines;
 mod map;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use entry::{Entry, EntryClass, EntryDraft};
 pub use error::SnapshotError;
+pub use file::{FileStamp, watch_file};
 pub use meta::{DelegatedFields, KindInfo, Meta, Source, answering};
 pub use open::Snapshot;
 pub use store::SnapshotStore;

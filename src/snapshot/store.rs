@@ -4,17 +4,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::RecommendedWatcher;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Snapshot, SnapshotError, preparing_path};
+use super::{FileStamp, Snapshot, SnapshotError, preparing_path, watch_file};
 use crate::telemetry::SnapshotMetrics;
 
 /// A preparation that has not been written to for so long was given up: nobody waits for it.
@@ -45,7 +44,8 @@ impl SnapshotStore {
             swaps: watch::Sender::new(0),
             metrics,
         });
-        let watcher = watch_directory(&slot)?;
+        let watched = Arc::clone(&slot);
+        let watcher = watch_file(path, move || watched.reload_and_log())?;
         // After the watch began, so that nothing is missed in between.
         slot.reload_and_log();
         Ok(Self { slot, _watcher: watcher })
@@ -151,7 +151,7 @@ impl Slot {
 
     /// Whether the file is another than the one looked at last.
     fn unseen(&self) -> bool {
-        let stamp = self.path.metadata().ok().as_ref().map(FileStamp::of);
+        let stamp = FileStamp::at(&self.path);
         self.seen.load().as_deref().copied() != stamp
     }
 
@@ -170,44 +170,4 @@ impl Slot {
             Err(error) => tracing::warn!(%error, reason = error.reason(), "snapshot refused, the one before stays"),
         }
     }
-}
-
-/// Tells one file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileStamp {
-    device: u64,
-    inode: u64,
-    length: u64,
-    changed: (i64, i64),
-}
-
-impl FileStamp {
-    fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            length: metadata.len(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
-fn watch_directory(slot: &Arc<Slot>) -> Result<RecommendedWatcher, SnapshotError> {
-    let directory = slot.path.parent().unwrap_or(Path::new("."));
-    let unwatched = |source| SnapshotError::Watch { path: directory.to_owned(), source };
-    let watched = Arc::clone(slot);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Each write to the file in preparation is an event too. Everything else may be the swap: a rename to our name,
-        // or to the link that our name leads through.
-        let relevant = event.as_ref().map_or(true, |event| {
-            !matches!(event.kind, EventKind::Access(_))
-                && (event.need_rescan() || event.paths.iter().any(|path| *path != watched.preparing))
-        });
-        if relevant {
-            watched.reload_and_log();
-        }
-    })
-    .map_err(unwatched)?;
-    watcher.watch(directory, RecursiveMode::NonRecursive).map_err(unwatched)?;
-    Ok(watcher)
 }
