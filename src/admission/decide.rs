@@ -66,7 +66,8 @@ fn verdict(context: &Context<'_>, rule: &'static str, ruling: Ruling) -> Verdict
         return Verdict { audit, ..Verdict::deny(rule, class, message) };
     }
     audit.push(("finding".to_owned(), message.clone()));
-    let warnings = if action == Action::Warn { vec![message.clone()] } else { Vec::new() };
+    let warnings =
+        if action == Action::Warn { vec![format!("Enforce would reject this: {message}")] } else { Vec::new() };
     Verdict {
         outcome: Outcome::Allow,
         rule,
@@ -129,6 +130,28 @@ mod tests {
     }
 
     #[test]
+    fn a_subject_is_quoted_so_that_it_ends_where_it_ends() {
+        let world = World::new().declare(&deployment()).source(|s| s.subject = "Revert \"Scale\"\u{1b}[2J".into());
+        let message = world.verdict(&Review::delete(&deployment())).message.unwrap();
+        assert!(message.contains(r#"at main@1a2b3c4, "Revert \"Scale\"\u{1b}[2J")"#), "{message}");
+    }
+
+    #[test]
+    fn a_commit_is_not_cited_for_what_it_does_not_say() {
+        let world = World::new()
+            .entry(&deployment(), |draft| draft.problem = Some("spec.replicas: it must be a number.\nand more".into()));
+        let scaled = with(&deployment(), "/spec/replicas", json!(5));
+        let message = world.verdict(&Review::update(&deployment(), &scaled)).message.unwrap();
+        assert_eq!(
+            message,
+            "deployments.apps \"web\" in \"shop\" is governed by Git: spec.replicas must be 2, not 5. That is the last \
+             state that could be brought about; the one declared now (apps/web.yaml:1 at main@1a2b3c4, \"scale down for \
+             winter\") could not: spec.replicas: it must be a number. Correct it by a commit to \
+             https://git.example.com/shop.git."
+        );
+    }
+
+    #[test]
     fn several_findings_are_listed_with_their_lines_and_many_are_counted() {
         let world = World::new().declare(&deployment());
         let two = with(&with(&deployment(), "/spec/replicas", json!(5)), "/spec/paused", json!(true));
@@ -153,6 +176,8 @@ mod tests {
             let verdict = world.verdict(&Review::create(&config_map("x")));
             assert_eq!((verdict.outcome, verdict.observed, verdict.rule), (Outcome::Allow, true, "undeclared"));
             assert_eq!(verdict.warnings.len(), warnings);
+            let conditional = |warning: &String| warning.starts_with("Enforce would reject this: configmaps \"x\"");
+            assert!(verdict.warnings.iter().all(conditional), "{:?}", verdict.warnings);
             let finding = verdict.audit.iter().find(|(key, _)| key == "finding").map(|(_, value)| value);
             assert_eq!(finding, verdict.message.as_ref());
         }

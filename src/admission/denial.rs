@@ -33,8 +33,19 @@ fn subject<'a>(context: &'a Context<'_>) -> Subject<'a> {
 /// A write that would move a governed object away from its desired state.
 pub fn differs(context: &Context<'_>, entry: Entry<'_>, findings: &[Finding]) -> String {
     let (subject, source) = (subject(context), context.source);
-    match entry.class() {
-        EntryClass::Declared => {
+    match (entry.class(), entry.problem()) {
+        (EntryClass::Declared, Some(problem)) => {
+            let what = Described(findings, fmt::Display::fmt);
+            let declared = Origin { context, entry, position: Position::At(entry.first_line()) };
+            // What Git declares now is not what is in force, and must not be cited for it.
+            let why = problem.lines().next().unwrap_or_default().trim_end_matches('.');
+            let way = remedy(source, "Correct it");
+            format!(
+                "{subject} is governed by Git: {what}. That is the last state that could be brought about; the one \
+                 declared now {declared} could not: {why}{way}"
+            )
+        }
+        (EntryClass::Declared, None) => {
             let position = match findings {
                 [only] => Position::At(entry.line(&only.path)),
                 _ => Position::Named,
@@ -43,12 +54,12 @@ pub fn differs(context: &Context<'_>, entry: Entry<'_>, findings: &[Finding]) ->
             let what = Positioned { entry, findings };
             format!("{subject} is governed by Git: {what} {origin}{}", remedy(source, "Change it"))
         }
-        EntryClass::Baseline => {
+        (EntryClass::Baseline, _) => {
             let what = Described(findings, |finding, f| AgainstRecord(finding).fmt(f));
             let recorded = Baseline(source);
             format!("{subject} {recorded}: {what}{}", remedy(source, "To change it, declare it as it shall be"))
         }
-        EntryClass::Retained => {
+        (EntryClass::Retained, _) => {
             let what = Described(findings, fmt::Display::fmt);
             let again = remedy(source, "Delete it, or declare it again");
             format!("{subject} is no longer declared in Git, and frozen as it was declared last: {what}{again}")
@@ -60,9 +71,11 @@ pub fn differs(context: &Context<'_>, entry: Entry<'_>, findings: &[Finding]) ->
 pub fn deletion(context: &Context<'_>, entry: Entry<'_>) -> String {
     let (subject, source) = (subject(context), context.source);
     if entry.class() == EntryClass::Baseline {
-        let way = remedy(source, "To remove it, declare it");
-        let way = if source.is_some() { format!("{way} Remove it from there by another.") } else { way };
-        return format!("{subject} {}: it must not be deleted{way}", Baseline(source));
+        let way = source.map(|source| {
+            let url = without_credentials(&source.url);
+            format!(". To remove it, declare it by one commit to {url}, and take it out of Git again by the next")
+        });
+        return format!("{subject} {}: it must not be deleted{}.", Baseline(source), way.unwrap_or_default());
     }
     let origin = Origin { context, entry, position: Position::At(entry.first_line()) };
     format!("{subject} is governed by Git and must not be deleted {origin}{}", remedy(source, "Remove it"))
@@ -197,7 +210,8 @@ impl fmt::Display for Origin<'_> {
             line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
             f.write_str(" ")?;
         }
-        write!(f, "at {}, \"{}\")", source.short_commit(), source.subject)
+        // Escaped: a subject may hold quotation marks, and control characters for the reader's terminal.
+        write!(f, "at {}, {:?})", source.short_commit(), source.subject)
     }
 }
 

@@ -218,17 +218,20 @@ mod tests {
         let labelled = with(&drifted(), "/metadata/labels/x", json!("y"));
         let frozen = "deployments.apps \"web\" in \"shop\" is not declared in Git, and frozen as it was when its scope \
             came under Git (in the baseline of Enforcement \"all\"): ";
-        let url = "by a commit to https://git.example.com/shop.git.";
+        let url = "https://git.example.com/shop.git";
         assert_eq!(
             world.verdict(&Review::update(&deployment(), &labelled)).message.unwrap(),
             format!(
                 "{frozen}metadata.labels[x] is not in the recorded state, spec.replicas must be 2, not 5. \
-                 To change it, declare it as it shall be {url}"
+                 To change it, declare it as it shall be by a commit to {url}."
             )
         );
         assert_eq!(
             world.verdict(&Review::delete(&deployment())).message.unwrap(),
-            format!("{frozen}it must not be deleted. To remove it, declare it {url} Remove it from there by another.")
+            format!(
+                "{frozen}it must not be deleted. To remove it, declare it by one commit to {url}, and take it out of Git \
+                 again by the next."
+            )
         );
     }
 
