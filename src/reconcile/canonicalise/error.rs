@@ -16,7 +16,7 @@ pub enum CanonicaliseError {
         fields_text(.fields)
     )]
     NeedsRecreate { fields: Vec<String>, message: String },
-    #[error("{}{message}", field_text(.field))]
+    #[error("{}{message}", field_text(.field, .message))]
     InvalidManifest { field: Option<String>, message: String },
     #[error(
         "{path} is declared, but the API server drops it without a word: its feature is disabled in this cluster. Enable \
@@ -56,8 +56,9 @@ fn fields_text(fields: &[String]) -> String {
     if fields.is_empty() { "a declared field".into() } else { fields.join(", ") }
 }
 
-fn field_text(field: &Option<String>) -> String {
-    field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default()
+/// The field, where the message does not name it itself.
+fn field_text(field: &Option<String>, message: &str) -> String {
+    field.as_ref().filter(|field| !message.contains(*field)).map(|field| format!("{field}: ")).unwrap_or_default()
 }
 
 impl CanonicaliseError {
@@ -109,5 +110,20 @@ impl From<Refusal> for CanonicaliseError {
             }
             other => Self::Api(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_named_once() {
+        let text = |message: &str| {
+            let field = Some("metadata.name".to_owned());
+            CanonicaliseError::InvalidManifest { field, message: message.to_owned() }.to_string()
+        };
+        assert_eq!(text("it must be lower case"), "metadata.name: it must be lower case");
+        assert_eq!(text("metadata.name: Invalid value: \"A\""), "metadata.name: Invalid value: \"A\"");
     }
 }
