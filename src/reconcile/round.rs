@@ -5,6 +5,7 @@
 //! bound the memory: one is written while the next is made ready, and no more whole objects than these are held.
 
 mod batch;
+mod counts;
 mod mutators;
 mod prepare;
 mod recall;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use self::batch::Ready;
+pub use self::counts::Counts;
 use super::canonicaliser::Canonicaliser;
 use super::converge::Workshop;
 use super::desired::{Contribution, Declaration, Desired, SourceProblem, Stage, resolve};
@@ -60,8 +62,8 @@ pub fn sealed(participants: &[Participant]) -> BTreeSet<String> {
 #[derive(Debug, Default)]
 pub struct RoundReport {
     pub problems: Vec<SourceProblem>,
-    /// Objects declared and objects applied, by source.
-    pub declared: Vec<u32>,
+    /// By source.
+    pub counts: Vec<Counts>,
     /// Something was not possible yet and may be soon.
     pub retry: bool,
     /// The API server may serve other kinds now.
@@ -139,16 +141,11 @@ impl Round<'_> {
         for state in self.participants.iter().filter_map(|participant| participant.state.as_ref()) {
             state.rest().await;
         }
-        report.declared = vec![0; self.participants.len()];
-        for declaration in desired.objects.values() {
-            if let Some(count) = report.declared.get_mut(declaration.source) {
-                *count += 1;
-            }
-        }
         report.retry |= desired.unknown_kinds;
         self.recall(&desired, &mut report).await?;
         self.retire(&desired, &mut report).await?;
         self.workshop.publisher.reached(Step::FINISHED);
+        report.counts = counts::count(&desired, self.participants.len(), &report.problems);
         report.problems.append(&mut desired.problems);
         Ok(report)
     }

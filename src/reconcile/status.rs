@@ -1,9 +1,12 @@
 //! The status of an Enforcement: written when it changed, never read.
 
+use std::collections::BTreeSet;
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, PatchOperation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::json;
 
 use super::governor::Force;
 use crate::api::{
@@ -37,6 +40,8 @@ pub struct Facts {
     pub force: Force,
     pub problems: Vec<Problem>,
     pub declared: u32,
+    /// Of the declared objects, those that the last round left as they must be.
+    pub applied: u32,
     pub baseline: u32,
     pub drifted: u32,
     pub reverted: u64,
@@ -82,7 +87,7 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
         (false, _) => None,
     };
     let enforced = facts.source.as_ref().is_some_and(|source| source.action == Action::Enforce);
-    let failed = u32::try_from(facts.problems.iter().filter(|p| p.object.is_some()).count()).unwrap_or(u32::MAX);
+    let failed: BTreeSet<&str> = facts.problems.iter().filter_map(|problem| problem.object.as_deref()).collect();
     EnforcementStatus {
         observed_generation: generation,
         commit,
@@ -90,8 +95,8 @@ pub fn compose(facts: &Facts, before: &EnforcementStatus, now: &Time) -> Enforce
         converged_at,
         objects: Some(ObjectCounts {
             declared: facts.declared,
-            applied: if enforced { facts.declared.saturating_sub(failed) } else { 0 },
-            failed,
+            applied: if enforced { facts.applied } else { 0 },
+            failed: u32::try_from(failed.len()).unwrap_or(u32::MAX),
             baseline: facts.baseline,
         }),
         drift: Some(DriftStatus {
@@ -132,11 +137,24 @@ fn enforcement(facts: &Facts) -> (bool, Reason, &'static str) {
 }
 
 fn problems_text(problems: &[Problem]) -> Option<String> {
-    let first = brief(&problems.first()?.message);
+    let first = brief(&sentence(problems.first()?));
     Some(match problems.len() {
         1 => first,
         count => format!("{count} problems; the first: {first}"),
     })
+}
+
+/// A problem that can be understood where nothing stands beside it.
+fn sentence(problem: &Problem) -> String {
+    let (message, position) = (&problem.message, problem.position.as_deref());
+    // Of a file that cannot be read, the message names it.
+    let position = position.filter(|position| !message.contains(position));
+    let object = problem.object.as_deref().filter(|object| !message.contains(object));
+    match (object, position) {
+        (Some(object), Some(position)) => format!("{object} ({position}): {message}"),
+        (Some(subject), None) | (None, Some(subject)) => format!("{subject}: {message}"),
+        (None, None) => message.clone(),
+    }
 }
 
 /// As much of a message as is read in a column. The whole of it stands among the problems.
@@ -195,26 +213,29 @@ pub fn is_converged(status: &EnforcementStatus) -> bool {
     status.conditions.iter().any(|c: &Condition| c.type_ == ConditionType::Converged.as_str() && c.status == "True")
 }
 
+/// Whether two statuses are the same where they are stored: a time loses there what is less than a second.
+pub fn is_same(one: &EnforcementStatus, other: &EnforcementStatus) -> bool {
+    matches!((serde_json::to_value(one), serde_json::to_value(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Writes the status of one Enforcement.
 ///
 /// # Errors
 /// The API server refuses.
 pub async fn write(client: &Client, name: &str, status: &EnforcementStatus) -> Result<(), kube::Error> {
     let api: Api<Enforcement> = Api::all(client.clone());
-    let mut status = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
-    // A merge patch keeps what it does not name: what is empty now must be named.
-    for field in ["commit", "seenCommit", "convergedAt", "problems"] {
-        if let Some(map) = status.as_object_mut() {
-            map.entry(field).or_insert(serde_json::Value::Null);
-        }
-    }
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({ "status": status }))).await?;
+    let value = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
+    // As a whole: nothing stays of what somebody else put there.
+    let path = PointerBuf::from_tokens(["status"]);
+    let patch = json_patch::Patch(vec![PatchOperation::Add(AddOperation { path, value })]);
+    api.patch_status(name, &PatchParams::default(), &Patch::<()>::Json(patch)).await?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use k8s_openapi::jiff::Timestamp;
+    use serde_json::json;
 
     use super::*;
 
@@ -301,7 +322,7 @@ mod tests {
     fn enforcing_is_said_only_of_what_is_enforced_and_was_tried() {
         let with = |action, force, baseline_recorded| {
             let source = facts().source.map(|source| Source { action, ..source });
-            Facts { source, force, baseline_recorded, declared: 3, ..facts() }
+            Facts { source, force, baseline_recorded, declared: 3, applied: 3, ..facts() }
         };
         let cases = [
             (Action::Enforce, Force::Proven, true, ("True", "WebhookActive"), 3),
@@ -316,6 +337,44 @@ mod tests {
             assert_eq!(condition(&status, "Enforcing"), expected);
             assert_eq!(status.objects.map(|objects| objects.applied), Some(applied));
         }
+    }
+
+    #[test]
+    fn a_sentence_names_what_it_is_about() {
+        let problem = |message: &str, object: Option<&str>| Problem {
+            message: message.into(),
+            reason: "OutOfScope".into(),
+            object: object.map(str::to_owned),
+            position: Some("x/v.yaml:1".into()),
+            commit: None,
+        };
+        let cases = [
+            (problem("it lies outside", Some("ConfigMap shop/v")), "ConfigMap shop/v (x/v.yaml:1): it lies outside"),
+            (problem("no YAML", None), "x/v.yaml:1: no YAML"),
+            (problem("x/v.yaml:1 at main@1a2b3c4: no YAML", None), "x/v.yaml:1 at main@1a2b3c4: no YAML"),
+            (Problem::of_enforcement("RoundFailed", "it is down"), "it is down"),
+        ];
+        for (problem, expected) in cases {
+            assert_eq!(sentence(&problem), expected);
+        }
+    }
+
+    #[test]
+    fn an_object_with_two_problems_failed_once_and_what_never_counted_is_not_taken_off() {
+        let of = |object: &str| Problem { object: Some(object.into()), ..Problem::of_enforcement("OutOfScope", "no") };
+        let problems = vec![of("ConfigMap a/a"), of("ConfigMap a/a"), of("ConfigMap b/b")];
+        let facts = Facts { problems, declared: 10, applied: 10, ..facts() };
+        let objects = compose(&facts, &EnforcementStatus::default(), &at(1)).objects.unwrap();
+        assert_eq!((objects.declared, objects.applied, objects.failed), (10, 10, 2));
+    }
+
+    #[test]
+    fn what_is_less_than_a_second_makes_no_other_status() {
+        let of = |at: Timestamp| EnforcementStatus { converged_at: Some(Time(at)), ..EnforcementStatus::default() };
+        let [second, later] = [1_000, 1_999].map(|ms| Timestamp::from_millisecond(ms).unwrap());
+        let stored: EnforcementStatus = serde_json::from_value(serde_json::to_value(of(later)).unwrap()).unwrap();
+        assert!(is_same(&of(later), &stored));
+        assert!(!is_same(&of(second), &of(Timestamp::from_second(2).unwrap())));
     }
 
     #[test]

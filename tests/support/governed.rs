@@ -284,6 +284,11 @@ pub fn reason<'a>(status: &'a Value, kind: &str) -> &'a str {
     conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["reason"].as_str()).unwrap_or_default()
 }
 
+pub fn message<'a>(status: &'a Value, kind: &str) -> &'a str {
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["message"].as_str()).unwrap_or_default()
+}
+
 /// Runs git and returns what it printed.
 pub fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")

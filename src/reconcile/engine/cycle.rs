@@ -307,7 +307,7 @@ fn settle(workshop: &Workshop, enforcements: &mut Enforcements, participants: &[
         known.round = LastRound {
             commit: Some(commit.to_owned()),
             is_fresh: true,
-            declared: report.declared.get(index).copied().unwrap_or_default(),
+            counts: report.counts.get(index).copied().unwrap_or_default(),
             problems: report.problems.iter().filter(|p| p.source == index).map(|p| p.problem.clone()).collect(),
             recalled: report.undecided.is_empty() && !report.not_recalled.contains(&index),
         };

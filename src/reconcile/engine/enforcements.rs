@@ -18,6 +18,7 @@ use crate::reconcile::observed::Observed;
 use crate::reconcile::receiver::Receiver;
 use crate::reconcile::settings;
 use crate::reconcile::sources::{Failure, Follower, SourceUpdate};
+use crate::reconcile::status;
 use crate::reconcile::world::World;
 use crate::snapshot::Source;
 use crate::supervisor::Supervisor;
@@ -137,6 +138,10 @@ impl Enforcements {
             }
         };
         self.invalid.remove(name);
+        if let Some(known) = self.known.get_mut(name) {
+            let shown = enforcement.status.clone().unwrap_or_default();
+            known.status_overwritten = !status::is_same(&shown, &known.status);
+        }
         if let Some(known) = self.known.get_mut(name)
             && known.enforcement.spec == enforcement.spec
         {

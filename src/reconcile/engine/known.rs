@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Action, Enforcement, EnforcementStatus, Problem};
 use crate::reconcile::baseline_state::BaselineState;
+use crate::reconcile::round::Counts;
 use crate::reconcile::sources::{Failure, SourceState, SourceUpdate};
 use crate::snapshot::Source;
 use crate::source::CommitInfo;
@@ -31,6 +32,8 @@ pub struct Known {
     pub round: LastRound,
     /// As it was last written.
     pub status: EnforcementStatus,
+    /// The cluster shows another one.
+    pub status_overwritten: bool,
     /// The last commit of which people were told that the cluster is what it says.
     converged_commit: Option<String>,
 }
@@ -59,6 +62,7 @@ impl Known {
             before.map(|before| (before.git.state, before.baseline, before.round.commit)).unwrap_or_default();
         Self {
             status: enforcement.status.clone().unwrap_or_default(),
+            status_overwritten: false,
             enforcement,
             settings,
             spec_problem: None,
@@ -119,7 +123,7 @@ pub struct LastRound {
     pub commit: Option<String>,
     /// It ended since this process leads, or began.
     pub is_fresh: bool,
-    pub declared: u32,
+    pub counts: Counts,
     pub problems: Vec<Problem>,
     /// What the inventory names and Git no longer declares is known.
     pub recalled: bool,

@@ -67,9 +67,9 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overal
         {
             announce_converged(workshop, source, known, took);
         }
-        if status != known.status {
+        if status != known.status || known.status_overwritten {
             match status::write(&workshop.client, name, &status).await {
-                Ok(()) => known.status = status,
+                Ok(()) => (known.status, known.status_overwritten) = (status, false),
                 Err(error) => tracing::debug!(enforcement = name, %error, "the status was not taken"),
             }
         }
@@ -97,7 +97,8 @@ fn facts(known: &Known) -> Facts {
         seen_commit: known.git.seen.as_ref().map(|commit| commit.id.clone()),
         round_commit: known.round.commit.clone().filter(|_| known.round.is_fresh),
         problems: known.problems().cloned().collect(),
-        declared: known.round.declared,
+        declared: known.round.counts.declared,
+        applied: known.round.counts.applied,
         baseline: known.baseline.len(),
         baseline_recorded: known.has_baseline(),
         ..Facts::default()
@@ -117,7 +118,7 @@ fn governs(source: &Source, id: &ObjectId) -> bool {
 /// Tells once that a commit is in force.
 fn announce_converged(workshop: &Workshop, source: &Source, known: &Known, took: Duration) {
     let (name, commit) = (source.name.as_str(), source.short_commit());
-    let (milliseconds, objects) = (took.as_millis() as u64, known.round.declared);
+    let (milliseconds, objects) = (took.as_millis() as u64, known.round.counts.declared);
     tracing::info!(enforcement = name, commit, milliseconds, objects, "converged");
     let note = if source.action == Action::Enforce {
         workshop.metrics.convergence_seconds.with_label_values(&[name]).observe(took.as_secs_f64());

@@ -1,0 +1,60 @@
+//! What gitadel says of a commit that cannot be enforced in full: in the status, and to whoever writes.
+
+mod support;
+
+use serde_json::json;
+use support::eventually;
+use support::governed::{Governed, condition, message};
+
+const SHOP: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+data:
+  CURRENCY: EUR
+"#;
+const ELSEWHERE: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: elsewhere, namespace: kube-public}}";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_is_what_is() {
+    let governed = Governed::start(&[("shop.yaml", SHOP)]).await;
+    let refused = SHOP.replace("CURRENCY: EUR", "CURRENCY: 5");
+    let commit = governed.commit("the currency is a number", &[("shop.yaml", &refused), ("elsewhere.yaml", ELSEWHERE)]);
+    governed.notify().await;
+    eventually("both problems", async || {
+        let status = governed.status().await;
+        let both = status["problems"].as_array().is_some_and(|problems| problems.len() == 2);
+        (both && status["commit"]["id"] == *commit).then_some(())
+    })
+    .await;
+    let status = governed.status().await;
+    // What lies out of scope counts as failed, but not as declared: nothing that is declared failed on its account.
+    let objects = json!({"declared": 2, "applied": 1, "failed": 2, "baseline": status["objects"]["baseline"]});
+    assert_eq!(status["objects"], objects, "{status:#}");
+    let degraded = message(&status, "Degraded");
+    assert!(degraded.contains("ConfigMap ") && degraded.contains(".yaml:"), "{degraded}");
+
+    let patch = ["-n", "shop", "patch", "configmap/settings", "-p", r#"{"data":{"CURRENCY":"USD"}}"#];
+    let said = governed.kubectl(&patch);
+    let short = &commit[..7];
+    assert!(!said.success && said.stderr.contains(r#"data.CURRENCY must be "EUR", not "USD". That is the last state"#));
+    let cited = format!("the one declared now (shop.yaml:6 at main@{short}, \"the currency is a number\") could not: ");
+    assert!(said.stderr.contains(&cited), "{said:?}");
+
+    governed.commit("the currency is a name", &[("shop.yaml", SHOP), ("elsewhere.yaml", "")]);
+    governed.notify().await;
+    governed.converged().await;
+    let before = governed.status().await;
+    let forged = json!({"status": {"seenCommit": "evil", "conditions": [],
+        "drift": {"objects": 77, "reverted": 7, "lastRevertedAt": "2020-01-01T00:00:00Z"},
+        "problems": [{"reason": "Evil", "message": "nothing is well"}]}});
+    let forge = ["patch", "enforcement", "all", "--subresource=status", "--type=merge", "-p", &forged.to_string()];
+    let said = governed.kubectl(&forge);
+    assert!(said.success, "a status is free, and nothing is read back from it: {said:?}");
+    eventually("the status as it was", async || (governed.status().await == before).then_some(())).await;
+    assert_eq!(condition(&before, "Converged"), "True");
+}
