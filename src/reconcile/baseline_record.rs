@@ -6,6 +6,7 @@
 
 mod doubt;
 mod load;
+mod release;
 mod restore;
 
 use std::collections::HashSet;

@@ -147,7 +147,7 @@ impl Engine {
     }
 
     async fn resume(&mut self) {
-        if let Some(Err(error)) = self.stop.run_until_cancelled(self.cycle.resume(&self.enforcements)).await {
+        if let Some(Err(error)) = self.stop.run_until_cancelled(self.cycle.resume(&mut self.enforcements)).await {
             tracing::warn!(%error, "what an earlier process left cannot be watched yet");
         }
     }

@@ -72,7 +72,7 @@ impl Recorder<'_> {
     }
 
     /// The Secrets of a record, found by their names: a label is taken away without a trace.
-    async fn shards(&self, enforcement: &str) -> Result<Vec<Value>, RecordError> {
+    pub(super) async fn shards(&self, enforcement: &str) -> Result<Vec<Value>, RecordError> {
         let api = self.secrets();
         let mut shards = Vec::new();
         for secret in api.list_metadata(&ListParams::default()).await?.items {

@@ -1,10 +1,13 @@
-//! Puts a record back that was deleted or altered by a way round admission.
+//! Makes the Secrets of a record what it says: they were deleted or altered by a way round admission, or something left it.
+
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 
 use super::{RecordError, Recorder};
 use crate::reconcile::baseline::Baseline;
+use crate::reconcile::rest::metadata;
 
 impl Recorder<'_> {
     /// Makes the Secrets of a record what they were. True where one was not.
@@ -13,9 +16,18 @@ impl Recorder<'_> {
     /// The API server does not answer, or the webhook does not know the record yet. The next round tries again.
     pub async fn restore(&self, enforcement: &str, baseline: &Baseline) -> Result<bool, RecordError> {
         let api = self.secrets();
+        let shards = baseline.shards(enforcement);
+        let names: BTreeSet<&str> = shards.iter().map(|shard| metadata(shard, "name")).collect();
         let mut restored = false;
-        for shard in baseline.shards(enforcement) {
-            let mut wanted: Secret = serde_json::from_value(shard)?;
+        for surplus in self.shards(enforcement).await? {
+            let name = metadata(&surplus, "name");
+            if !names.contains(name) {
+                api.delete(name, &DeleteParams::default()).await?;
+                restored = true;
+            }
+        }
+        for shard in &shards {
+            let mut wanted: Secret = serde_json::from_value(shard.clone())?;
             let name = wanted.metadata.name.clone().unwrap_or_default();
             let live = api.get_opt(&name).await?;
             if live.as_ref().is_some_and(|live| is_same(live, &wanted)) {

@@ -14,6 +14,7 @@ use crate::reconcile::converge::Workshop;
 use crate::reconcile::governor::Governor;
 use crate::reconcile::kinds::Kinds;
 use crate::reconcile::peers::Step;
+use crate::reconcile::publish::PublishError;
 use crate::reconcile::round::Participant;
 
 /// Reads the records of all Enforcements: they tell which of them were in force before this process began. True where
@@ -69,6 +70,24 @@ pub async fn publish(
     Recorder::new(workshop, kinds).publish(participants, |source| baseline(&source.name)).await
 }
 
+/// Takes out of the baselines what Git declares.
+///
+/// # Errors
+/// The snapshot cannot be written.
+pub async fn release(
+    workshop: &Workshop,
+    kinds: &Kinds,
+    known: &mut BTreeMap<String, Known>,
+) -> Result<(), PublishError> {
+    for (enforcement, known) in known {
+        if Recorder::new(workshop, kinds).release(enforcement, &mut known.baseline).await? {
+            tracing::info!(enforcement, "what Git declares left its baseline");
+            known.record_outdated = true;
+        }
+    }
+    Ok(())
+}
+
 /// Compares what was taken on trust with the cluster. True where something differs that may be put right.
 ///
 /// # Errors
@@ -93,13 +112,14 @@ pub async fn settle_doubts(
     Ok(differs)
 }
 
-/// Puts records back, on the leader, that were deleted or altered. True where one could not be.
+/// Puts records back, on the leader, that were deleted or altered or say too much. True where one could not be.
 pub async fn restore(workshop: &Workshop, kinds: &Kinds, known: &mut BTreeMap<String, Known>) -> bool {
     let mut failed = false;
     for (enforcement, known) in known {
         let BaselineState::Recorded(baseline) = &known.baseline else { continue };
         match Recorder::new(workshop, kinds).restore(enforcement, baseline).await {
-            Ok(false) => {}
+            Ok(false) => known.record_outdated = false,
+            Ok(true) if known.record_outdated => known.record_outdated = false,
             Ok(true) => {
                 tracing::warn!(enforcement, "the record of its baseline was deleted or altered, and is put back");
                 let note = "the record of its baseline was deleted or altered, and is put back".to_owned();

@@ -1,6 +1,7 @@
 //! A round with what surrounds it: who takes part and with which kinds before it; the webhook's scope, baselines, the
 //! inventory and the watches after it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, watch};
@@ -121,7 +122,7 @@ impl Cycle {
         let mut participants = participants(enforcements, &world);
         let kinds = self.kinds(enforcements, &participants).await?;
         let leader = *self.leader.borrow();
-        self.keep_watch(enforcements, &participants, &kinds).await?;
+        self.keep_watch(&mut enforcements.known, &participants, &kinds).await?;
         left_undone |= baselines::settle_doubts(&workshop, &kinds, &mut enforcements.known).await?;
         let mutators = &workshop.tracker.mutators;
         stop.run_until_cancelled(mutators.obeyed()).await.ok_or(CycleError::Stopped)?;
@@ -147,19 +148,20 @@ impl Cycle {
         let is_whole = self.unseal(enforcements).await? && participants.iter().all(|p| p.state.is_some());
         let extent = if is_whole { Extent::Whole } else { Extent::Governed };
         self.governor.desire(&workshop.publisher.world(), extent);
+        baselines::release(&workshop, &kinds, &mut enforcements.known).await?;
         left_undone |= baselines::observe(&workshop, &mut enforcements.known, &mut participants).await;
         if leader {
             // What follows is for the next commit and the next process; nobody has to wait for it.
             stop.run_until_cancelled(self.report(enforcements)).await;
             let known = &mut enforcements.known;
             left_undone |= baselines::record(&workshop, &self.governor, known, &mut participants, stop).await;
-            if !self.records.were_restored {
+            let progress = workshop.publisher.reached(Step::FINISHED);
+            stop.run_until_cancelled(workshop.peers.wait(&progress)).await.ok_or(CycleError::Stopped)?;
+            if !self.records.were_restored || known.values().any(|known| known.record_outdated) {
                 let failed = baselines::restore(&workshop, &kinds, known).await;
                 self.records.were_restored = !failed && known.values().all(Known::has_baseline);
                 left_undone |= failed;
             }
-            let progress = workshop.publisher.reached(Step::FINISHED);
-            stop.run_until_cancelled(workshop.peers.wait(&progress)).await.ok_or(CycleError::Stopped)?;
             left_undone |= write_inventories(&workshop, enforcements, &participants, &done).await;
         } else {
             left_undone |= baselines::freeze(&workshop, &mut enforcements.known, &mut participants).await;
@@ -174,12 +176,13 @@ impl Cycle {
     /// Sees to it that what is in force stays in force, whatever may keep the round from coming to its end.
     async fn keep_watch(
         &mut self,
-        enforcements: &Enforcements,
+        known: &mut BTreeMap<String, Known>,
         participants: &[Participant],
         kinds: &Arc<Kinds>,
     ) -> Result<(), CycleError> {
         let publisher = &self.workshop.publisher;
-        baselines::publish(&self.workshop, kinds, &enforcements.known, participants).await?;
+        baselines::publish(&self.workshop, kinds, known, participants).await?;
+        baselines::release(&self.workshop, kinds, known).await?;
         publisher.publish(|world, meta| outline(world, meta, participants, kinds)).await?;
         // Where nothing was in force, the webhook is to have a snapshot before it is asked.
         if publisher.is_released() || participants.iter().any(|p| p.source.baseline_recorded || p.sealed) {
@@ -226,14 +229,14 @@ impl Cycle {
     ///
     /// # Errors
     /// The API server does not answer, or the snapshot cannot be written.
-    pub async fn resume(&mut self, enforcements: &Enforcements) -> Result<(), CycleError> {
+    pub async fn resume(&mut self, enforcements: &mut Enforcements) -> Result<(), CycleError> {
         let world = self.workshop.publisher.world();
         if !self.coverage.is_new() || !self.workshop.publisher.is_released() {
             return Ok(());
         }
         let participants: Vec<_> = world.snapshot.meta().sources.iter().map(|s| remembered(s, &world)).collect();
         let kinds = self.kinds(enforcements, &participants).await?;
-        self.keep_watch(enforcements, &participants, &kinds).await
+        self.keep_watch(&mut enforcements.known, &participants, &kinds).await
     }
 
     /// Writes what changed in the status of the Enforcements, on the leader.

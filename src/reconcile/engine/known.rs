@@ -27,6 +27,8 @@ pub struct Known {
     pub baseline_problem: Option<Problem>,
     /// What of its baseline nobody can vouch for.
     pub baseline_doubts: Option<Problem>,
+    /// What Git declares left its baseline, and the Secrets do not say so yet.
+    pub record_outdated: bool,
     /// Why its inventory cannot be written.
     pub inventory_problem: Option<Problem>,
     pub round: LastRound,
@@ -71,6 +73,7 @@ impl Known {
             baseline,
             baseline_problem: None,
             baseline_doubts: None,
+            record_outdated: false,
             inventory_problem: None,
             round: LastRound { commit, ..LastRound::default() },
             converged_commit: None,

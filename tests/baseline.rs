@@ -1,0 +1,106 @@
+//! What was there before: what becomes of it when Git declares it, and how it goes.
+
+// clippy.toml spares test functions only; their helpers fail in the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Method;
+use serde_json::{Value, json};
+use support::bypass::{get, send};
+use support::eventually;
+use support::governed::Governed;
+
+const SHOP: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+";
+const BINDING: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: dangerous}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: everybody}]
+";
+const DANGEROUS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/dangerous";
+const RECORD: &str = "/api/v1/namespaces/gitadel-system/secrets/gitadel-baseline-all-0";
+
+impl Governed {
+    async fn recorded(&self) -> String {
+        let record = get(&self.client, RECORD).await.unwrap_or_default();
+        let text = STANDARD.decode(record["data"]["objects"].as_str().unwrap_or_default()).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Waits until the record says as much.
+    async fn records(&self, name: &str, holds: bool) {
+        eventually("the record", async || {
+            let text = self.recorded().await;
+            (!text.is_empty() && text.contains(name) == holds).then_some(())
+        })
+        .await;
+    }
+
+    async fn goes_on(&self, subject: &str) {
+        self.commit(subject, &[]);
+        self.notify().await;
+        self.converged().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_git_declared_and_removed_does_not_come_back() {
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    let said = governed.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "dangerous",
+        "--clusterrole=cluster-admin",
+        "--group=everybody",
+    ]);
+    assert!(said.success, "{said:?}");
+    governed.run();
+    governed.enforce(governed.enforcement()).await;
+    governed.converged().await;
+    let baseline = async || governed.status().await["objects"]["baseline"].as_u64().unwrap();
+    let before = baseline().await;
+    assert!(governed.recorded().await.contains("\"dangerous\""));
+
+    governed.commit("declare", &[("binding.yaml", BINDING)]);
+    governed.notify().await;
+    governed.converged().await;
+    governed.records("\"dangerous\"", false).await;
+    // What is left of the record is proven, and put back, as the whole of it was.
+    let record = governed.recorded().await;
+    governed.stop_reconciler();
+    governed.slip_in(Method::DELETE, RECORD, &Value::Null).await;
+    governed.run_reconciler();
+    eventually("the record", async || (governed.recorded().await == record).then_some(())).await;
+
+    governed.commit("remove", &[("binding.yaml", "")]);
+    governed.notify().await;
+    governed.converged().await;
+    assert!(get(&governed.client, DANGEROUS).await.is_none());
+    assert_eq!(governed.status().await["objects"]["baseline"].as_u64(), Some(before - 1));
+
+    // The next process, also one that remembers nothing.
+    governed.stop_reconciler();
+    governed.run_reconciler();
+    governed.goes_on("one").await;
+    assert!(get(&governed.client, DANGEROUS).await.is_none(), "made again by the next process");
+    governed.stop_reconciler();
+    governed.stop_webhook();
+    std::fs::remove_dir_all(&governed.run_directory).unwrap();
+    governed.run();
+    governed.goes_on("two").await;
+    assert!(get(&governed.client, DANGEROUS).await.is_none(), "made again from the record");
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "dangerous"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}});
+    let path = DANGEROUS.trim_end_matches("/dangerous");
+    let again = send(&governed.client, Method::POST, path, &binding).await.unwrap_err().to_string();
+    assert!(again.contains("is not declared in Git"), "{again}");
+}
