@@ -156,3 +156,19 @@ async fn a_source_that_cannot_be_read() {
     governed.begin_from_nothing().await;
     governed.shop_is_enforced("green").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_declares_out_of_its_scope_is_not_kept_for_it() {
+    let victim = "{apiVersion: v1, kind: ConfigMap, metadata: {name: victim, namespace: shop}}";
+    let files = [("shop/shop.yaml", SHOP), ("shop/victim.yaml", victim), ("bank/victim.yaml", victim)];
+    let mut governed = Governed::prepare(&files).await;
+    governed.run();
+    governed.enforce(governed.of(OTHER, "bank", json!({"namespaces": ["bank"]}))).await;
+    governed.enforce(governed.shop()).await;
+    governed.converged().await;
+    governed.other("the problem", |status| status["problems"][0]["reason"] == "OutOfScope").await;
+    governed.commit("remove it", &[("shop/victim.yaml", "")]);
+    governed.notify().await;
+    governed.converged().await;
+    assert!(get(&governed.client, "/api/v1/namespaces/shop/configmaps/victim").await.is_none(), "kept for nobody");
+}

@@ -3,8 +3,8 @@
 //!
 //! Pure. An object that breaks a rule is left out and reported; it never stops the others.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::kinds::Kinds;
@@ -76,6 +76,8 @@ pub struct Desired {
     pub problems: Vec<SourceProblem>,
     /// Kinds that are declared and not served: a CRD may bring them.
     pub unknown_kinds: bool,
+    /// What each source declares in a way that cannot be brought about, as it says it.
+    pub unresolved: BTreeSet<(usize, ObjectId)>,
 }
 
 /// Puts the sources together. `contributions` are in the order of the snapshot's sources.
@@ -100,6 +102,16 @@ pub fn resolve(contributions: &[Contribution<'_>], kinds: &Kinds) -> Desired {
 }
 
 impl Desired {
+    /// Whether an object has not left a source: another declares it now, or this one in a way that cannot be brought
+    /// about. What any other says that it cannot have keeps nothing.
+    pub fn still_holds(&self, source: usize, id: &ObjectId) -> bool {
+        // Of a kind that is not served, nobody knows that it has a namespace.
+        let bare = || ObjectId { namespace: "".into(), ..id.clone() };
+        self.objects.contains_key(id)
+            || self.unresolved.contains(&(source, id.clone()))
+            || (*id.namespace == *"default" && self.unresolved.contains(&(source, bare())))
+    }
+
     fn add(&mut self, contributions: &[Contribution<'_>], declaration: Declaration, kinds: &Kinds) {
         let contribution = &contributions[declaration.source];
         let source = contribution.source;
@@ -166,12 +178,13 @@ impl Desired {
         reason: &str,
         message: String,
     ) {
-        let object = id.unwrap_or(&declaration.summary.id).to_string();
+        let id = id.unwrap_or(&declaration.summary.id);
+        self.unresolved.insert((declaration.source, id.clone()));
         self.problems.push(SourceProblem {
             source: declaration.source,
             problem: Problem {
                 reason: reason.into(),
-                object: Some(object),
+                object: Some(id.to_string()),
                 position: Some(declaration.position()),
                 commit: contribution.rendered.map(|rendered| rendered.commit.id.clone()),
                 message,

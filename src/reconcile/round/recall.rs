@@ -5,8 +5,6 @@
 //! that it declares the object in the file that the line names. Such an object comes back into the snapshot as it was
 //! last declared, and then leaves it like any other: pruned, under the guard, or kept.
 
-use std::collections::HashSet;
-
 use super::{Participant, Round, RoundError, RoundReport};
 use crate::api::Problem;
 use crate::object::ObjectId;
@@ -60,13 +58,11 @@ impl Round<'_> {
         participant: &Participant,
         report: &mut RoundReport,
     ) -> Result<Edit, InventoryError> {
-        let unresolved: HashSet<&str> = desired.problems.iter().filter_map(|p| p.problem.object.as_deref()).collect();
         let world = self.workshop.publisher.world();
         let mut edit = Edit::default();
         for line in inventory_record::read(self.workshop, &participant.source.name).await?.lines() {
             let id = &line.id;
-            let known = desired.objects.contains_key(id) || unresolved.contains(id.to_string().as_str());
-            if known || world.entry(id.as_ref())?.is_some() {
+            if desired.still_holds(index, id) || world.entry(id.as_ref())?.is_some() {
                 continue;
             }
             match self.recall_line(&world, index, participant, line).await? {

@@ -1,6 +1,6 @@
 //! What left Git: pruned, or kept and frozen.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use futures::{StreamExt, stream};
@@ -71,15 +71,13 @@ impl Round<'_> {
 
     /// By source. What was kept and is gone meanwhile leaves the snapshot by `edit`.
     fn departed(&self, desired: &Desired, edit: &mut Edit) -> Result<BTreeMap<usize, Departed>, RoundError> {
-        // An object that is still in Git and cannot be resolved now has not left it.
-        let unresolved: HashSet<&str> = desired.problems.iter().filter_map(|p| p.problem.object.as_deref()).collect();
         let world = self.workshop.publisher.world();
         let mut departed: BTreeMap<usize, Departed> = BTreeMap::new();
         for entry in world.snapshot.iter() {
             let entry = entry?;
             let Some(source) = entry.source().filter(|_| entry.class() != EntryClass::Baseline) else { continue };
             let id = entry.id().to_owned();
-            if desired.objects.contains_key(&id) || unresolved.contains(id.to_string().as_str()) {
+            if desired.still_holds(source, &id) {
                 continue;
             }
             let of_source = departed.entry(source).or_default();
