@@ -3,7 +3,7 @@
 // clippy.toml spares test functions only; their helpers fail in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -27,20 +27,32 @@ fn program(directory: &Path, text: &mut String) {
     }
 }
 
-fn metrics_of_the_program() -> BTreeSet<String> {
+/// Names and labels.
+fn metrics_of_the_program() -> BTreeMap<String, BTreeSet<String>> {
     let mut text = String::new();
     program(Path::new("src/telemetry"), &mut text);
-    let quoted = text.split('"').skip(1).step_by(2);
-    quoted.filter(|literal| literal.starts_with("gitadel_")).map(str::to_owned).collect()
+    let definitions = text.split("\"gitadel_").skip(1);
+    definitions
+        .map(|definition| {
+            let name = format!("gitadel_{}", definition.split('"').next().unwrap());
+            let labels = definition.split_once("&[\"").map_or("", |(_, labels)| labels.split(']').next().unwrap());
+            let labels = labels.split(", ").map(|label| label.trim_matches('"').to_owned());
+            (name, labels.filter(|label| !label.is_empty()).collect())
+        })
+        .collect()
 }
 
 #[test]
-fn every_metric_is_explained() {
+fn every_metric_is_explained_with_its_labels() {
     let page = fs::read_to_string(PAGE).unwrap();
-    let explained: BTreeSet<_> = page
+    let explained: BTreeMap<String, BTreeSet<String>> = page
         .lines()
         .filter_map(|line| line.strip_prefix("| `gitadel_"))
-        .map(|row| format!("gitadel_{}", row.split('`').next().unwrap()))
+        .map(|row| {
+            let (name, rest) = row.split_once("` | ").unwrap();
+            let labels = rest.split('|').next().unwrap().split(',').map(|label| label.trim().to_owned());
+            (format!("gitadel_{name}"), labels.filter(|label| !label.is_empty()).collect())
+        })
         .collect();
     let known = metrics_of_the_program();
     assert!(known.len() > 20, "{known:?}");
@@ -54,23 +66,50 @@ fn alerts_ask_for_metrics_that_exist() {
     let asked = words(&rule, "gitadel_");
     assert!(asked.len() > 5, "{asked:?}");
     for metric in asked {
-        assert!(known.contains(metric), "{metric}");
+        assert!(known.contains_key(metric), "{metric}");
     }
 }
 
-#[test]
-fn every_reason_explained_is_one_that_the_program_gives() {
-    let mut text = String::new();
-    program(Path::new("src"), &mut text);
-    let page = fs::read_to_string(PAGE).unwrap();
-    let section = page.split("## Conditions").nth(1).unwrap().split("\n## ").next().unwrap();
-    let reasons = section.split('`').skip(1).step_by(2).filter(|word| {
+/// What stands between quotation marks of some sort, where it could be a reason.
+fn reasons_in(text: &str, quotation: char) -> impl Iterator<Item = &str> {
+    text.split(quotation).skip(1).step_by(2).filter(|word| {
         word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(|c| c.is_ascii_alphabetic())
-    });
-    let mut count = 0;
-    for reason in reasons {
-        assert!(text.contains(&format!("\"{reason}\"")), "{reason}");
-        count += 1;
+    })
+}
+
+/// The reasons of conditions, problems and Events, found by what stands before or behind them in the code.
+fn reasons_of_the_program() -> BTreeSet<String> {
+    const BEFORE: [&str; 7] =
+        ["of_enforcement(", "reason: ", "true, ", "false, ", "((", "EventType::Warning, ", "EventType::Normal, "];
+    let mut text = String::new();
+    for directory in ["src/reconcile", "src/render", "src/source"] {
+        program(Path::new(directory), &mut text);
     }
-    assert!(count > 20, "{count}");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices('"') {
+        let Some(reason) = reasons_in(&text[at..], '"').next().filter(|word| text[at + 1..].starts_with(word)) else {
+            continue;
+        };
+        let (before, behind) = (&text[..at], &text[at + 1 + reason.len() + 1..]);
+        if BEFORE.iter().any(|marker| before.ends_with(marker)) || behind.starts_with(", message)") {
+            found.insert(reason.to_owned());
+        }
+    }
+    for function in text.split("fn reason(&self) -> &'static str {").skip(1) {
+        let body = function.split(" } } ").next().unwrap();
+        found.extend(reasons_in(body, '"').map(str::to_owned));
+    }
+    found
+}
+
+#[test]
+fn every_reason_is_explained_and_no_other() {
+    let page = fs::read_to_string(PAGE).unwrap();
+    let sections = page.split("## Conditions").nth(1).unwrap().split("\n## Upgrade").next().unwrap();
+    let rows = sections.lines().filter(|line| line.starts_with("| "));
+    let explained: BTreeSet<String> = rows.flat_map(|row| reasons_in(row, '`')).map(str::to_owned).collect();
+    let known = reasons_of_the_program();
+    assert!(known.len() > 40, "{known:?}");
+    assert_eq!(explained, known);
 }

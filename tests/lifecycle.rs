@@ -110,10 +110,10 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     governed.listening().await;
     governed.round_is_over().await;
     let metrics = governed.reconciler_metrics();
-    assert_eq!(metrics.sum("gitadel_canonicalisations_total", &[("kind", "asked")]), 0.0);
-    assert_eq!(metrics.sum("gitadel_canonicalisations_total", &[("kind", "predicted")]), 0.0);
+    assert_eq!(metrics.sum("gitadel_canonicalisations_total", &[("outcome", "asked")]), 0.0);
+    assert_eq!(metrics.sum("gitadel_canonicalisations_total", &[("outcome", "predicted")]), 0.0);
     assert!(
-        metrics.sum("gitadel_canonicalisations_total", &[("kind", "cached")]) >= (DEPLOYMENTS + CONFIG_MAPS) as f64
+        metrics.sum("gitadel_canonicalisations_total", &[("outcome", "cached")]) >= (DEPLOYMENTS + CONFIG_MAPS) as f64
     );
     assert_eq!(metrics.sum("gitadel_applies_total", &[]), 0.0);
     assert_eq!(metrics.sum("gitadel_drift_detected_total", &[]), 0.0);

@@ -99,7 +99,7 @@ impl Bench {
         {
             self.write(0..size, generation);
             let dry_runs =
-                || self.governed.reconciler_metrics().sum("gitadel_canonicalisations_total", &[("kind", "asked")]);
+                || self.governed.reconciler_metrics().sum("gitadel_canonicalisations_total", &[("outcome", "asked")]);
             let (before, asked) = (process::times(&self.governed), dry_runs());
             let took = self.converge(what).await;
             let after = process::times(&self.governed);
@@ -177,7 +177,7 @@ impl Bench {
         }
         let checked = start.elapsed();
         let metrics = self.governed.reconciler_metrics();
-        let asked = metrics.sum("gitadel_canonicalisations_total", &[("kind", "asked")]).abs();
+        let asked = metrics.sum("gitadel_canonicalisations_total", &[("outcome", "asked")]).abs();
         let writes = metrics.sum("gitadel_applies_total", &[]).abs();
         let bare = bare::list(&self.governed.client).await;
         figure(

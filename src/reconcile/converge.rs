@@ -106,7 +106,7 @@ impl Workshop {
             Ok(()) => Attempt::Done,
             Err(error) => {
                 tracing::warn!(object = %work.id, cause = ?work.cause, %error, "not converged yet");
-                self.metrics.applies.with_label_values(&["failure", error_reason(&error)]).inc();
+                self.metrics.apply_failures.with_label_values(&[error_reason(&error)]).inc();
                 Attempt::Failed(error.to_string())
             }
         }
@@ -201,7 +201,7 @@ impl Workshop {
             let finding = findings.first().map(ToString::to_string).unwrap_or_default();
             return Err(ConvergeError::StoredOtherwise(finding));
         }
-        self.metrics.applies.with_label_values(&["success", action(applied.action)]).inc();
+        self.metrics.applies.with_label_values(&[action(applied.action)]).inc();
         self.tracker.converged(&work.id);
         if work.cause == Cause::Drift && applied.action != Action::Unchanged {
             let took = work.since.elapsed();

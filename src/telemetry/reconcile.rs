@@ -31,9 +31,11 @@ pub struct ReconcileMetrics {
     pub drift_revert_seconds: Histogram,
     /// From the moment a commit was seen to the one when the cluster was what it says. Labels: enforcement.
     pub convergence_seconds: HistogramVec,
-    /// Labels: result, action.
+    /// Labels: action.
     pub applies: IntCounterVec,
-    /// Labels: kind (`asked`, `predicted`, `cached`, `failed`).
+    /// Labels: reason.
+    pub apply_failures: IntCounterVec,
+    /// Labels: outcome (`asked`, `predicted`, `cached`, `failed`).
     pub canonicalisations: IntCounterVec,
     pub webhook_configuration_restored: IntCounter,
     /// From the event that showed the change until writes were rejected again.
@@ -98,11 +100,16 @@ impl ReconcileMetrics {
                 REVERT_BUCKETS,
             )?,
             convergence_seconds: convergence,
-            applies: counters("gitadel_applies_total", "Writes of desired objects.", &["result", "action"])?,
+            applies: counters("gitadel_applies_total", "Desired objects written, by what it took.", &["action"])?,
+            apply_failures: counters(
+                "gitadel_apply_failures_total",
+                "Attempts to write or remove an object that failed and are repeated.",
+                &["reason"],
+            )?,
             canonicalisations: counters(
                 "gitadel_canonicalisations_total",
                 "Manifests whose canonical object was established, by how.",
-                &["kind"],
+                &["outcome"],
             )?,
             webhook_configuration_restored: restored,
             webhook_configuration_restore_seconds: histogram(

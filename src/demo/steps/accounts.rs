@@ -11,11 +11,12 @@ const REVERTED: &str = "gitadel_drift_reverted_total";
 const RESTORED: &str = "gitadel_webhook_configuration_restored_total";
 
 const WEBHOOK: [&str; 3] = [REVIEWS, "gitadel_snapshot_objects", "gitadel_snapshot_generation"];
-const RECONCILER: [&str; 9] = [
+const RECONCILER: [&str; 10] = [
     "gitadel_source_commit_info",
     "gitadel_source_fetches_total",
     "gitadel_objects",
     "gitadel_applies_total",
+    "gitadel_apply_failures_total",
     "gitadel_canonicalisations_total",
     "gitadel_drift_detected_total",
     REVERTED,
@@ -33,7 +34,11 @@ pub async fn settle(stage: &mut Stage, bypassed: &Bypassed) -> Result<(), StoryE
     stage.report.output(&reconciler.lines(&RECONCILER).join("\n"));
     for (metrics, name, what) in [
         (&webhook, "gitadel_admission_decision_seconds", "a decision of the webhook"),
-        (&reconciler, "gitadel_convergence_seconds", "from a commit seen to convergence"),
+        (
+            &reconciler,
+            "gitadel_convergence_seconds",
+            "from a commit seen to convergence, the first with its baseline included",
+        ),
         (&reconciler, "gitadel_drift_revert_seconds", "from the event that shows drift to its revert"),
         (&reconciler, "gitadel_webhook_configuration_restore_seconds", "until the configuration is in force again"),
     ] {
