@@ -1,10 +1,11 @@
-//! What gitadel says of a commit that cannot be enforced in full: in the status, and to whoever writes.
+//! What gitadel says of what it cannot bring about, or may not: in the status, in Events, and to whoever writes.
 
 mod support;
 
+use hyper::Method;
 use serde_json::json;
 use support::eventually;
-use support::governed::{Governed, condition, message};
+use support::governed::{Governed, condition, message, reason};
 
 const SHOP: &str = r#"
 apiVersion: v1
@@ -57,4 +58,28 @@ async fn what_is_said_is_what_is() {
     assert!(said.success, "a status is free, and nothing is read back from it: {said:?}");
     eventually("the status as it was", async || (governed.status().await == before).then_some(())).await;
     assert_eq!(condition(&before, "Converged"), "True");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_guard_against_deletions_says_that_it_holds_back() {
+    let mut governed = Governed::prepare(&[("README.md", "nothing")]).await;
+    governed.run();
+    let mut enforcement = governed.enforcement();
+    enforcement["spec"]["deletionGuard"] = json!({"maxObjects": 1});
+    governed.enforce(enforcement).await;
+    governed.converged().await;
+
+    for name in ["one", "two", "three"] {
+        let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+        governed.slip_in(Method::POST, "/api/v1/namespaces/default/configmaps", &foreign).await;
+    }
+    eventually("the guard in the status", async || {
+        let status = governed.status().await;
+        let said = message(&status, "Degraded");
+        (said.contains("maxObjects (1)") && said.contains("left for now: 2, such as ConfigMap default/")).then_some(())
+    })
+    .await;
+    assert_eq!(reason(&governed.status().await, "Converged"), "Problems");
+    let events = ["get", "events", "--all-namespaces", "-o", "jsonpath={.items[*].reason}"];
+    eventually("an Event", async || governed.kubectl(&events).stdout.contains("DeletionGuard").then_some(())).await;
 }

@@ -104,6 +104,13 @@ impl Workshop {
         }
         match self.attempt(&work).await {
             Ok(()) => Attempt::Done,
+            // Of many objects at once; the status and an Event tell of it.
+            Err(error @ ConvergeError::DeletionGuard(_)) => {
+                self.deletions.hold_back(&work.id);
+                tracing::debug!(object = %work.id, %error, "not removed yet");
+                self.metrics.apply_failures.with_label_values(&[error_reason(&error)]).inc();
+                Attempt::Failed(error.to_string())
+            }
             Err(error) => {
                 tracing::warn!(object = %work.id, cause = ?work.cause, %error, "not converged yet");
                 self.metrics.apply_failures.with_label_values(&[error_reason(&error)]).inc();
@@ -231,6 +238,7 @@ impl Workshop {
             if !self.deletions.take(limit) {
                 return Err(ConvergeError::DeletionGuard(limit));
             }
+            self.deletions.let_go(&work.id);
         }
         let at = (work.id.namespace.as_str(), work.id.name.as_str());
         apply::delete(&self.client, kind, at, uid, Propagation::Background).await?;

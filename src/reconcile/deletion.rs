@@ -1,11 +1,13 @@
 //! The guard against deleting much by mistake: a wrong path, an empty directory, a scope that was widened carelessly.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::world::World;
+use crate::api::Problem;
 use crate::object::ObjectId;
+use crate::snapshot::Source;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -13,6 +15,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct DeletionBudget {
     deletions: Mutex<VecDeque<Instant>>,
+    /// What stays for now because nothing is left of it.
+    held_back: Mutex<BTreeSet<ObjectId>>,
 }
 
 impl DeletionBudget {
@@ -33,6 +37,24 @@ impl DeletionBudget {
         true
     }
 
+    /// Notes that an object stays, because nothing is left of its budget.
+    pub fn hold_back(&self, id: &ObjectId) {
+        self.held_back.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+    }
+
+    /// What is held back of the objects that differ from Git now: the others are gone, or declared.
+    pub fn held_back(&self, drift: &[ObjectId]) -> Vec<ObjectId> {
+        let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = std::mem::take(&mut *held_back);
+        *held_back = drift.iter().filter(|id| known.contains(id)).cloned().collect();
+        held_back.iter().cloned().collect()
+    }
+
+    /// An object is held back no longer.
+    pub fn let_go(&self, id: &ObjectId) {
+        self.held_back.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
     /// The smallest limit of the sources that govern an object.
     pub fn limit(&self, world: &World, id: &ObjectId) -> u32 {
         world
@@ -47,9 +69,48 @@ impl DeletionBudget {
     }
 }
 
+/// What holds a source back whose scope has undeclared objects that stay for now.
+pub fn problem(source: &Source, held_back: &[ObjectId]) -> Option<Problem> {
+    let mut of_source = held_back.iter().filter(|id| source.governs_id(id.as_ref()));
+    let first = of_source.next()?;
+    let count = 1 + of_source.count();
+    let limit = source.deletion_guard;
+    Some(Problem {
+        commit: Some(source.commit.clone()),
+        ..Problem::of_enforcement(
+            "DeletionGuard",
+            format!(
+                "more undeclared objects were to be removed within a minute than spec.deletionGuard.maxObjects ({limit}) \
+                 allows; left for now: {count}, such as {first}. They go as time passes, or sooner with a higher limit; \
+                 what shall stay must be declared"
+            ),
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::webhook_configuration::testing::source;
     use super::*;
+    use crate::api::Scope;
+
+    #[test]
+    fn what_is_held_back_is_told_of_whose_scope_it_is_in_until_it_is_gone() {
+        let budget = DeletionBudget::default();
+        let in_namespace = |namespace: &str, name: &str| ObjectId::new("", "ConfigMap", namespace, name);
+        let (shop, bank) = (in_namespace("shop", "a"), in_namespace("bank", "b"));
+        budget.hold_back(&shop);
+        budget.hold_back(&bank);
+        let held_back = budget.held_back(&[shop.clone(), bank.clone(), in_namespace("shop", "other")]);
+        let of = |namespace: &str| source("s", Scope { namespaces: Some(vec![namespace.into()]), ..Scope::default() });
+        let told = problem(&of("shop"), &held_back).unwrap();
+        assert_eq!(told.reason, "DeletionGuard");
+        assert!(told.message.contains("left for now: 1, such as ConfigMap shop/a."), "{}", told.message);
+        assert_eq!(problem(&of("elsewhere"), &held_back), None);
+        assert_eq!(budget.held_back(std::slice::from_ref(&bank)), std::slice::from_ref(&bank), "the other is gone");
+        budget.let_go(&bank);
+        assert!(budget.held_back(&[bank]).is_empty());
+    }
 
     #[test]
     fn a_budget_is_spent_and_comes_back() {

@@ -8,9 +8,10 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::enforcements::Enforcements;
 use super::known::{Invalid, Known};
-use crate::api::Action;
+use crate::api::{Action, EnforcementStatus, Problem};
 use crate::object::{GroupKind, ObjectId};
 use crate::reconcile::converge::Workshop;
+use crate::reconcile::deletion;
 use crate::reconcile::governor::Force;
 use crate::reconcile::status::{self, Facts};
 use crate::reconcile::world::World;
@@ -33,11 +34,12 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overal
     let sources: BTreeMap<&str, &Source> =
         world.snapshot.meta().sources.iter().map(|source| (source.name.as_str(), source)).collect();
     let drift = workshop.tracker.drift();
+    let held_back = workshop.deletions.held_back(&drift);
     for (name, known) in &mut enforcements.known {
         let source = sources.get(name.as_str()).copied().filter(|source| !source.commit.is_empty());
         let drifted = drift.iter().filter(|id| source.is_some_and(|source| governs(source, id))).count();
         let (reverted, last_reverted_at) = workshop.reverted(name);
-        let facts = Facts {
+        let mut facts = Facts {
             force: overall.force,
             unlisted: overall
                 .unlisted
@@ -51,7 +53,13 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overal
             source: source.cloned(),
             ..facts(known)
         };
+        facts.problems.extend(source.and_then(|source| deletion::problem(source, &held_back)));
         let status = status::compose(&facts, &known.status, &now);
+        if let Some(guarded) = guarded(&status).filter(|_| guarded(&known.status).is_none()) {
+            tracing::warn!(enforcement = name, problem = guarded.message, "the guard against deletions holds back");
+            let uid = known.enforcement.metadata.uid.clone();
+            workshop.events.enforcement(name, uid, true, "DeletionGuard", guarded.message.clone());
+        }
         let states = [
             ("declared", facts.declared),
             ("baseline", facts.baseline),
@@ -74,6 +82,11 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overal
             }
         }
     }
+}
+
+/// That more is to be deleted than may be.
+fn guarded(status: &EnforcementStatus) -> Option<&Problem> {
+    status.problems.iter().find(|problem| problem.reason == "DeletionGuard")
 }
 
 async fn report_invalid(workshop: &Workshop, name: &str, invalid: &mut Invalid, now: &Time) {
