@@ -16,8 +16,9 @@ const FOLLOWER_DELAY: Duration = Duration::from_millis(200);
 const FOLLOWER_DELAY_BOUND: Duration = Duration::from_secs(1);
 /// After this long without a deviation, the next one is the first again.
 const QUIET: Duration = Duration::from_secs(30);
-/// Pause after a failed write, so that an API server in trouble is not pressed harder.
+/// Pause after a failed write, doubled with each in a row, so that an API server in trouble is not pressed harder.
 const RETRY: Duration = Duration::from_millis(100);
+const RETRY_BOUND: Duration = Duration::from_secs(2);
 
 /// Why the configuration was not the desired one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Standing {
     deviation: Option<Deviation>,
     /// Not before this, after a failure.
     pause_until: Option<Instant>,
+    /// Failures in a row.
+    failures: u32,
     restorations: u32,
     last_restoration: Option<Instant>,
 }
@@ -147,10 +150,12 @@ impl Standing {
         self.unproven = false;
         self.deviation = None;
         self.pause_until = None;
+        self.failures = 0;
     }
 
     pub fn failed(&mut self, now: Instant) {
-        self.pause_until = Some(now + RETRY);
+        self.pause_until = Some(now + RETRY.saturating_mul(1 << self.failures.min(8)).min(RETRY_BOUND));
+        self.failures = self.failures.saturating_add(1);
     }
 }
 
@@ -263,12 +268,21 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_is_tried_again_after_a_pause() {
+    fn a_failed_write_is_tried_again_after_a_pause_that_grows() {
         let now = Instant::now();
         let mut standing = in_force(now);
         standing.observe(Event::Delete(configuration("good")));
         standing.assess(true, now);
+        let mut pause = || {
+            standing.failed(now);
+            standing.assess(true, now).unwrap() - now
+        };
+        assert_eq!([pause(), pause(), pause()], [RETRY, RETRY * 2, RETRY * 4]);
+        assert_eq!((0..9).map(|_| pause()).last(), Some(RETRY_BOUND));
+        standing.stored(configuration("good"), now);
+        standing.observe(Event::Delete(configuration("good")));
+        standing.assess(true, now);
         standing.failed(now);
-        assert_eq!(standing.assess(true, now), Some(now + RETRY));
+        assert_eq!(standing.assess(true, now), Some(now + RETRY), "it begins anew");
     }
 }
