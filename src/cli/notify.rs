@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::reconcile::receiver::{SIGNATURE_HEADER, Secret, SecretError, signature};
+use crate::telemetry::causes;
 
 /// A hook keeps the one who pushes waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +24,7 @@ const BODY: &[u8] = b"{}";
 #[derive(Debug, Args)]
 pub struct NotifyArgs {
     /// Where the reconciler takes notifications: http://HOST:PORT/notify/ENFORCEMENT
+    #[arg(value_parser = address)]
     url: Uri,
     /// File with the secret that signs the notification (the reconciler's --notification-secret-file)
     #[arg(long)]
@@ -41,6 +43,14 @@ pub enum NotifyError {
     Refused { url: Uri, status: hyper::StatusCode, answer: String },
 }
 
+/// The reconciler is asked over plain http.
+fn address(text: &str) -> Result<Uri, String> {
+    match text.parse::<Uri>() {
+        Ok(url) if url.scheme_str() == Some("http") && url.path().contains("/notify/") => Ok(url),
+        _ => Err("write it like http://gitadel.gitadel-system:9441/notify/ENFORCEMENT".to_owned()),
+    }
+}
+
 pub async fn run(args: NotifyArgs) -> Result<(), NotifyError> {
     let secret = args.secret_file.as_deref().map(|file| Secret::at(file)?.read()).transpose()?;
     let mut request = Request::post(&args.url).header("content-type", "application/json");
@@ -56,7 +66,7 @@ pub async fn run(args: NotifyArgs) -> Result<(), NotifyError> {
     let response = tokio::time::timeout(PATIENCE, client.request(request))
         .await
         .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))?
-        .map_err(|error| unreachable(error.to_string()))?;
+        .map_err(|error| unreachable(causes(&error)))?;
     let status = response.status();
     if status.is_success() {
         return Ok(());
@@ -114,5 +124,14 @@ mod tests {
         let url = format!("http://127.0.0.1:{port}/notify/shop").parse().unwrap();
         let error = run(NotifyArgs { url, secret_file: None }).await.unwrap_err();
         assert!(matches!(error, NotifyError::Unreachable { .. }), "{error}");
+        assert!(error.to_string().contains("refused"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_before_anything_is_asked() {
+        assert!(address("http://127.0.0.1:9441/notify/shop").is_ok());
+        for wrong in ["nonsense", "127.0.0.1:9441/notify/shop", "https://gitadel/notify/shop", "http://gitadel/shop"] {
+            assert!(address(wrong).unwrap_err().contains("http://"), "{wrong}");
+        }
     }
 }

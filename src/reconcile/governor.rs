@@ -14,7 +14,7 @@ use super::webhook_configuration::{
 };
 use super::world::World;
 use crate::supervisor::Supervisor;
-use crate::telemetry::ReconcileMetrics;
+use crate::telemetry::{ReconcileMetrics, causes};
 
 /// Within that time a healthy API server takes up a new configuration, and knows of a new namespace.
 const TAKEN_UP: Duration = Duration::from_secs(2);
@@ -197,7 +197,7 @@ fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, for
         }
         GuardEvent::StoreFailed { error } => {
             metrics.api_errors.with_label_values(&["webhook_configuration"]).inc();
-            tracing::error!(%error, "the webhook configuration cannot be stored; tried again");
+            tracing::error!(error = causes(&error), "the webhook configuration cannot be stored; tried again");
         }
     }
 }

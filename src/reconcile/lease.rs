@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::MANAGER;
+use crate::telemetry::causes;
 
 /// Name of the Lease that elects the leader.
 pub const LEASE_NAME: &str = "gitadel";
@@ -93,7 +94,7 @@ impl Candidate {
             match attempt.unwrap_or_else(|_| Err(self.timeout())) {
                 Ok(true) => renewed = Some(started),
                 Ok(false) => renewed = None,
-                Err(error) => tracing::warn!(%error, cause = source_of(&error), "leader election"),
+                Err(error) => tracing::warn!(error = causes(&error), "leader election"),
             }
             renewed = renewed.filter(|at| at.elapsed() < self.timing.renew_deadline);
             let leading = renewed.is_some();
@@ -196,10 +197,6 @@ impl Candidate {
     fn timeout(&self) -> LeaseError {
         LeaseError::Timeout { namespace: self.namespace.clone(), name: self.name.clone() }
     }
-}
-
-fn source_of(error: &LeaseError) -> String {
-    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
 }
 
 /// What a candidate may do now.

@@ -7,6 +7,8 @@
 use kube::core::Status;
 use thiserror::Error;
 
+use crate::telemetry::causes;
+
 /// Names of gitadel's own entries in its webhook configuration end so.
 const OWN_WEBHOOK_SUFFIX: &str = ".gitadel.dev";
 
@@ -99,7 +101,7 @@ impl From<kube::Error> for Refusal {
     fn from(error: kube::Error) -> Self {
         match &error {
             kube::Error::Api(status) => Self::from(&**status),
-            _ => Self::Unavailable(error.to_string()),
+            _ => Self::Unavailable(causes(&error)),
         }
     }
 }

@@ -7,6 +7,6 @@ mod log;
 mod metrics;
 mod reconcile;
 
-pub use log::{COMMANDS, LogError, LogFormat, SERVICES, start_log};
+pub use log::{COMMANDS, LogError, LogFormat, SERVICES, causes, start_log};
 pub use metrics::{AdmissionMetrics, ConnectionMetrics, SnapshotMetrics, TlsMetrics, encode, registry};
 pub use reconcile::ReconcileMetrics;

@@ -22,6 +22,7 @@ use crate::reconcile::status;
 use crate::reconcile::world::World;
 use crate::snapshot::Source;
 use crate::supervisor::Supervisor;
+use crate::telemetry::causes;
 
 /// Where things are on the Pod's volumes.
 pub struct Directories {
@@ -114,7 +115,7 @@ impl Enforcements {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "the Enforcements cannot be watched");
+                tracing::warn!(error = causes(&error), "the Enforcements cannot be watched");
                 false
             }
         }

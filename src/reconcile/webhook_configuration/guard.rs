@@ -19,6 +19,7 @@ use super::standing::{Cause, Standing};
 use super::wanted::Wanted;
 use super::{NAME, is_in_force};
 use crate::api::MANAGER;
+use crate::telemetry::causes;
 
 /// How long the canary is tried after a restoration.
 const PROOF_BOUND: Duration = Duration::from_secs(30);
@@ -88,7 +89,7 @@ impl Guard {
                 event = events.next() => match event {
                     Some(Ok(event)) => standing.observe(event),
                     // The watcher retries by itself, with a growing pause.
-                    Some(Err(error)) => tracing::warn!(%error, "cannot watch the webhook configuration"),
+                    Some(Err(error)) => tracing::warn!(error = causes(&error), "cannot watch the webhook configuration"),
                     None => return,
                 },
                 changed = self.desired.changed() => {
