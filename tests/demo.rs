@@ -79,6 +79,7 @@ async fn the_story_is_true_and_leaves_nothing_behind() {
         "spec.replicas is 5",
         "Deployment web scaled to 9: in",
         "a sidecar in Deployment worker: in",
+        "no Pod of the shop is left with another image than those declared: registry.example/shop/web:1.4.2,",
         "the webhook configuration was back after",
         "and enforcing again after",
         "Revert \"Scale web up for the sale\"",

@@ -21,7 +21,7 @@ use crate::telemetry::{COMMANDS, LogFormat, SERVICES, start_log};
     after_help = "RUST_LOG chooses what is logged, such as info,gitadel=debug: see the env-filter of tracing-subscriber."
 )]
 pub struct Cli {
-    /// How log lines look
+    /// How the log lines of webhook and reconcile look
     #[arg(long, value_enum, default_value_t, global = true, env = "GITADEL_LOG_FORMAT")]
     log_format: LogFormat,
     #[command(subcommand)]

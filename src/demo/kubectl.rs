@@ -36,11 +36,20 @@ pub struct Answer {
     pub took: Duration,
 }
 
-impl Kubectl {
-    pub fn find(cache: &Path) -> Result<Self, KubectlError> {
-        Ok(Self { program: assets::kubectl()?, cache: cache.into() })
+/// The kubectl of this machine.
+pub struct Program(PathBuf);
+
+impl Program {
+    pub fn find() -> Result<Self, KubectlError> {
+        Ok(Self(assets::kubectl()?))
     }
 
+    pub fn with_cache(self, cache: &Path) -> Kubectl {
+        Kubectl { program: self.0, cache: cache.into() }
+    }
+}
+
+impl Kubectl {
     /// The command line, as it can be typed where `KUBECONFIG` is set.
     pub fn line(arguments: &[&str]) -> String {
         command_line("kubectl", arguments.iter().copied())

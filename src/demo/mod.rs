@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use control_plane::{ControlPlane, ControlPlaneError, Options};
 use installation::{ENFORCEMENT, InstallationError};
-use kubectl::{Kubectl, KubectlError};
+use kubectl::{KubectlError, Program};
 use processes::{Layout, Pair, ProcessError};
 use report::{Report, command_line, took};
 use repository::{Repository, RepositoryError};
@@ -90,6 +90,8 @@ async fn prepare() -> Result<(ControlPlane, Stage), DemoError> {
     let mut report = Report::to_stdout();
     report.title("gitadel demo: Git is the only way in");
     report.step("A cluster, a Git repository, and gitadel");
+    // Before anything is built or started in vain.
+    let kubectl = Program::find()?;
     let start = Instant::now();
     let control_plane = ControlPlane::start(Options::default()).await?;
     report.met(&format!(
@@ -97,7 +99,7 @@ async fn prepare() -> Result<(ControlPlane, Stage), DemoError> {
         took(start.elapsed())
     ));
     let directory = control_plane.directory().to_owned();
-    let kubectl = Kubectl::find(&directory.join("kubectl-cache"))?;
+    let kubectl = kubectl.with_cache(&directory.join("kubectl-cache"));
     let layout = Layout::new(&directory)?;
     let repository = Repository::create(&directory, &layout.program, &layout.notification_url(ENFORCEMENT)).await?;
     repository.write("README.md", "# The shop\n\nWhat the cluster is.\n")?;

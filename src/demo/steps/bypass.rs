@@ -1,6 +1,7 @@
 //! The way round admission that Kubernetes leaves open: whoever may delete the webhook configuration has a moment in which
 //! nobody is asked. What gets in then is undone, and the door is shut again.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -75,6 +76,20 @@ pub async fn force_drift(stage: &mut Stage) -> Result<Bypassed, StoryError> {
         || format!("{} changed", changed.join(", ")),
     )?;
     stage.report.met(&format!("{} objects are what they were before", before.len()));
+    let client = stage.client.clone();
+    let images = stage
+        .eventually("Pods of the declared images only", async || {
+            let images = state::images(&client).await?;
+            let last = format!("{images:?}");
+            Ok(if images.of_pods == images.declared {
+                ControlFlow::Break(images.of_pods)
+            } else {
+                ControlFlow::Continue(last)
+            })
+        })
+        .await?;
+    let images = images.into_iter().collect::<Vec<_>>().join(", ");
+    stage.report.met(&format!("and no Pod of the shop is left with another image than those declared: {images}"));
     stage.show(&["get", "enforcements"]).await?;
     Ok(Bypassed { drifts: forced.len(), deletions: windows.len() })
 }

@@ -1,9 +1,9 @@
 //! What Git has a say in, of the shop's objects: to prove that an attack left no trace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client};
@@ -35,6 +35,28 @@ pub async fn read(client: &Client) -> Result<State, kube::Error> {
     let api = Api::<DynamicObject>::all_with(client.clone(), &bindings);
     add(&mut state, &bindings, api).await?;
     Ok(state)
+}
+
+/// The images of a Deployment's template and of its Pods, in the namespace of the shop.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Images {
+    pub declared: BTreeSet<String>,
+    pub of_pods: BTreeSet<String>,
+}
+
+pub async fn images(client: &Client) -> Result<Images, kube::Error> {
+    let deployments = Api::<Deployment>::namespaced(client.clone(), "shop").list(&ListParams::default()).await?;
+    let pods = Api::<Pod>::namespaced(client.clone(), "shop").list(&ListParams::default()).await?;
+    let templates = deployments.items.into_iter().filter_map(|deployment| deployment.spec.template.spec);
+    Ok(Images {
+        declared: templates.flat_map(images_of).collect(),
+        of_pods: pods.items.into_iter().filter_map(|pod| pod.spec).flat_map(images_of).collect(),
+    })
+}
+
+fn images_of(pod: PodSpec) -> impl Iterator<Item = String> {
+    let containers = pod.containers.into_iter().chain(pod.init_containers.into_iter().flatten());
+    containers.filter_map(|container| container.image)
 }
 
 async fn add(state: &mut State, resource: &ApiResource, api: Api<DynamicObject>) -> Result<(), kube::Error> {
