@@ -75,7 +75,7 @@ pub async fn roll_back(stage: &mut Stage) -> Result<(), StoryError> {
     stage.report.command("git revert --no-edit HEAD");
     stage.repository.revert().await?;
     let (pushed, converged) = push(stage).await?;
-    stage.report.met(&format!("{} \"{}\" converged {}", pushed.short(), pushed.subject, since(&pushed, converged)));
+    stage.report.met(&format!("{} {:?} converged {}", pushed.short(), pushed.subject, since(&pushed, converged)));
     replicas(stage, REPLICAS).await?;
     stage.show(&["-n", "shop", "get", "deployment", "web"]).await?;
     stage.report.command("git log --oneline");
