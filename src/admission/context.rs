@@ -38,7 +38,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// Its entry in the snapshot is damaged.
     pub fn new(request: &'a Request<'a>, snapshot: &'a Snapshot, now: Timestamp) -> Result<Self, SnapshotError> {
-        let kind = snapshot.resource(request.group, resource_of_object(request));
+        let kind = snapshot.resource(request.group, request.version, resource_of_object(request));
         let id = identify(request, kind);
         let entry = snapshot.get(id)?;
         let meta = snapshot.meta();

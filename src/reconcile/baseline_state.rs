@@ -1,6 +1,6 @@
 //! How far the baseline of an Enforcement is.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::baseline::Baseline;
@@ -56,8 +56,8 @@ impl BaselineState {
     }
 
     /// The kinds in the baseline, with their versions.
-    pub fn kinds(&self) -> BTreeMap<GroupKind, String> {
-        let Self::Recorded(baseline) = self else { return BTreeMap::new() };
+    pub fn kinds(&self) -> BTreeSet<(GroupKind, String)> {
+        let Self::Recorded(baseline) = self else { return BTreeSet::new() };
         baseline
             .objects
             .iter()

@@ -16,6 +16,7 @@ use super::apply::{self, Action, ApplyError};
 use super::assess::{Assessment, assess};
 use super::deletion::DeletionBudget;
 use super::events::EventLog;
+use super::observed::api_version;
 use super::peers::Peers;
 use super::publish::Publisher;
 use super::queue::{Attempt, Cause, Live, Work};
@@ -121,16 +122,14 @@ impl Workshop {
 
     async fn attempt(&self, work: &Work) -> Result<(), ConvergeError> {
         let world = self.publisher.world();
-        let kind =
-            world.kinds.get(&work.id.kind).ok_or_else(|| ConvergeError::UnknownKind(work.id.kind.to_string()))?;
-        let kind = &kind.info;
+        let kind = world.kind_of(&work.id)?.ok_or_else(|| ConvergeError::UnknownKind(work.id.kind.to_string()))?;
         let live = match &work.live {
-            Live::Unknown => rest::get(&self.client, kind, &work.id.namespace, &work.id.name)
+            Live::Present(value) if is_in(kind, value) => Some(Arc::clone(value)),
+            Live::Unknown | Live::Present(_) => rest::get(&self.client, kind, &work.id.namespace, &work.id.name)
                 .await
                 .map_err(ApplyError::from)?
                 .map(Arc::new),
             Live::Absent => None,
-            Live::Present(value) => Some(Arc::clone(value)),
         };
         let assessment = match &live {
             None => None,
@@ -254,6 +253,11 @@ impl Workshop {
         }
         Ok(())
     }
+}
+
+/// Whether an object is of the version that counts. The watch may show another.
+fn is_in(kind: &KindInfo, object: &Value) -> bool {
+    object["apiVersion"] == api_version(&kind.group, &kind.version)
 }
 
 /// Whether an object goes that is no drift. One that is declared again meanwhile stays, also while nobody knows yet as

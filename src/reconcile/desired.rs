@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::kinds::Kinds;
+use super::observed::api_version;
 use crate::admission::own::{is_canary, is_installation, is_own};
 use crate::api::{GROUP, Problem};
 use crate::object::{GroupKind, ObjectId, ObjectRef};
@@ -116,12 +117,9 @@ impl Desired {
         let contribution = &contributions[declaration.source];
         let source = contribution.source;
         let summary = &declaration.summary;
-        let Some(kind) = kinds.get(&summary.id.kind) else {
+        let Some(kind) = kinds.in_version(&summary.id.kind, &summary.version) else {
             self.unknown_kinds = true;
-            let message = format!(
-                "the cluster serves no kind {} in {}; its CustomResourceDefinition must be in the cluster first",
-                summary.id.kind.kind, summary.api_version
-            );
+            let message = unknown_kind(&summary.id.kind, &summary.api_version, kinds.versions(&summary.id.kind));
             return self.report(contribution, &declaration, None, "UnknownKind", message);
         };
         let namespace = match (kind.info.namespaced, summary.id.namespace.as_str()) {
@@ -193,6 +191,20 @@ impl Desired {
     }
 }
 
+fn unknown_kind(kind: &GroupKind, api_version: &str, served: &[String]) -> String {
+    let name = &kind.kind;
+    if served.is_empty() {
+        return format!(
+            "the cluster serves no kind {name} in {api_version}; its CustomResourceDefinition must be in the cluster first"
+        );
+    }
+    let served: Vec<_> = served.iter().map(|version| self::api_version(&kind.group, version)).collect();
+    format!(
+        "the cluster does not serve {name} in {api_version}, but in {}: write the manifest in that version",
+        served.join(", ")
+    )
+}
+
 /// What gitadel makes by its own rules: its records, its webhook configuration, its canaries. Two writers of one object
 /// would fight, and the API server would obey neither.
 fn is_reserved(id: ObjectRef<'_>) -> bool {
@@ -228,6 +240,14 @@ mod tests {
         assert_eq!(found(0, "shop"), Some("enforcing"));
         assert_eq!(found(1, "shop"), None);
         assert_eq!(found(3, "bank"), None);
+    }
+
+    #[test]
+    fn a_version_that_is_not_served_is_told_with_those_that_are() {
+        let kind = GroupKind::new("apps", "Deployment");
+        let told = unknown_kind(&kind, "apps/v1beta1", &["v1".to_owned()]);
+        assert!(told.contains("not serve Deployment in apps/v1beta1, but in apps/v1:"), "{told}");
+        assert!(unknown_kind(&kind, "apps/v1", &[]).contains("CustomResourceDefinition"));
     }
 
     #[test]

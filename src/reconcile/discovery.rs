@@ -83,9 +83,9 @@ impl Discovery {
         Ok(Self { kinds })
     }
 
-    /// Every kind once, in its preferred version.
-    pub fn preferred(&self) -> impl Iterator<Item = &ServedKind> {
-        self.kinds.values().filter_map(|versions| versions.first())
+    /// Every kind with its versions, the preferred one first.
+    pub fn kinds(&self) -> impl Iterator<Item = (&GroupKind, &[ServedKind])> {
+        self.kinds.iter().map(|(kind, versions)| (kind, versions.as_slice()))
     }
 
     pub fn get(&self, group: &str, kind: &str) -> Option<&ServedKind> {
@@ -248,12 +248,12 @@ struct DefinitionScale {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod testing {
     use serde_json::json;
 
-    use super::*;
+    use super::Discovery;
 
-    fn discovery() -> Discovery {
+    pub fn discovery() -> Discovery {
         let verbs = ["list", "watch", "create", "update", "delete"];
         let groups = json!({"items": [
             {"metadata": {"name": "autoscaling"}, "versions": [
@@ -273,6 +273,13 @@ mod tests {
             {"resource": "namespaces", "responseKind": {"kind": "Namespace"}, "scope": "Cluster", "verbs": verbs}]}]}]});
         Discovery::from_json(&[core.to_string().as_bytes(), groups.to_string().as_bytes()]).unwrap()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::testing::discovery;
 
     #[test]
     fn a_kind_has_its_preferred_version_and_the_others_on_demand() {
@@ -283,7 +290,7 @@ mod tests {
         assert!(!old.info.status_subresource());
         assert!(discovery.with_version("autoscaling", "HorizontalPodAutoscaler", "v3").is_none());
         assert!(!discovery.get("", "Namespace").unwrap().info.namespaced);
-        assert_eq!(discovery.preferred().count(), 4);
+        assert_eq!(discovery.kinds().count(), 4);
     }
 
     #[test]

@@ -131,7 +131,9 @@ impl Round<'_> {
                 if changed {
                     self.established(&objects).await;
                 }
-                let declared = desired.objects.values().map(|d| (d.summary.id.kind.clone(), d.summary.version.clone()));
+                let rendered = self.participants.iter().filter_map(|participant| participant.state.as_ref());
+                let declared = rendered.flat_map(|state| state.rendered.manifests());
+                let declared = declared.map(|(_, _, summary)| (summary.id.kind.clone(), summary.version.clone()));
                 self.kinds = Arc::new(self.kinds.refreshed(&self.workshop.client, self.schemas, declared).await?);
                 desired = self.resolve();
                 self.publish_sources().await?;
@@ -197,7 +199,7 @@ impl Round<'_> {
             .publisher
             .publish(move |_, meta| {
                 (meta.sources, meta.sealed) = (sources, sealed);
-                meta.kinds = kinds.iter().map(|kind| kind.info.clone()).collect();
+                meta.kinds = kinds.all().map(|kind| kind.info.clone()).collect();
                 meta.environment = environment;
                 Some(Edit { kinds: Some(kinds), ..Edit::default() })
             })

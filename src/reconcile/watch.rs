@@ -190,6 +190,13 @@ impl Observer {
         let value = object.into_value(kind);
         self.notify(&id, Some(&value), initial);
         let world = self.publisher.world();
+        if matches!(world.kind_of(&id), Ok(Some(own)) if own.version != kind.version && own.group == kind.group) {
+            // Git, or the baseline, has it in another version than the watch: it is looked at in that one.
+            if is_mutator(&id.kind) {
+                self.tracker.mutators.note();
+            }
+            return self.work(id, Live::Unknown, since);
+        }
         let document = Document::from_value(&value);
         let assessment = assess(&world, kind, &id, document.root());
         let is_as_before = initial && matches!(assessment, Ok(Assessment::Converged(_) | Assessment::Free));

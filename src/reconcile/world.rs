@@ -55,6 +55,17 @@ impl World {
         self.snapshot.get(id)
     }
 
+    /// The kind of an object in the version that counts for it: the one of its desired state.
+    ///
+    /// # Errors
+    /// A damaged snapshot: nothing may be concluded from it.
+    pub fn kind_of(&self, id: &ObjectId) -> Result<Option<&KindInfo>, SnapshotError> {
+        let entry = self.entry(id.as_ref())?;
+        let version = entry.as_ref().and_then(|entry| entry.version().rsplit('/').next());
+        let own = version.and_then(|version| self.kinds.in_version(&id.kind, version));
+        Ok(own.or_else(|| self.kinds.get(&id.kind)).map(|kind| &kind.info))
+    }
+
     /// What may differ between an object and its desired state without being drift.
     pub fn tolerance(&self, entry: &Entry<'_>) -> Tolerance {
         let id = entry.id();

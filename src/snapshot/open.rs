@@ -113,8 +113,14 @@ impl Snapshot {
         self.meta.kinds.get(*self.kinds.get(group)?.get(kind)?)
     }
 
-    pub fn resource(&self, group: &str, resource: &str) -> Option<&KindInfo> {
-        self.meta.kinds.get(*self.resources.get(group)?.get(resource)?)
+    /// The kind of a resource, in this version where it is in use.
+    pub fn resource(&self, group: &str, version: &str, resource: &str) -> Option<&KindInfo> {
+        let first = self.meta.kinds.get(*self.resources.get(group)?.get(resource)?)?;
+        if first.version == version {
+            return Some(first);
+        }
+        let mut kinds = self.meta.kinds.iter().filter(|kind| kind.group == group && kind.resource == resource);
+        Some(kinds.find(|kind| kind.version == version).unwrap_or(first))
     }
 
     fn index(&self) -> Index<'_> {

@@ -95,6 +95,7 @@ fn delete(context: &Context<'_>, entry: Entry<'_>, old: Option<Node<'_>>) -> Jud
     let recreated = || {
         // Where it has to go before it can be known what it becomes, there is nothing to compare with.
         let differs = match (entry.canonical(), old) {
+            (Some(_), Some(live)) if !is_version_of(entry, live) => false,
             (Some(canonical), Some(live)) => {
                 // What delegates keep is no reason to delete it, whoever asks.
                 let free = kept_by_delegates(context, canonical);

@@ -65,19 +65,20 @@ impl Recorder<'_> {
         let doubted: BTreeSet<ObjectId> = baseline.objects.keys().filter(doubted).cloned().collect();
         let (mut settled, mut absent) = (HashSet::new(), HashSet::new());
         let mut doubts = Doubts::default();
-        let mut by_kind: HashMap<&GroupKind, HashSet<&ObjectId>> = HashMap::new();
+        let mut by_kind: HashMap<(&GroupKind, String), HashSet<&ObjectId>> = HashMap::new();
         for id in &doubted {
             match world.entry(id.as_ref())? {
                 Some(entry) if entry.class() == EntryClass::Baseline => {
-                    _ = by_kind.entry(&id.kind).or_default().insert(id)
+                    let version = entry.version().rsplit('/').next().unwrap_or_default().to_owned();
+                    _ = by_kind.entry((&id.kind, version)).or_default().insert(id)
                 }
                 // Git says now what it is.
                 Some(_) => _ = settled.insert(id.clone()),
                 None => doubts.missing.push(id.clone()),
             }
         }
-        for (group_kind, mut ids) in by_kind {
-            let Some(kind) = self.kinds.info(group_kind) else {
+        for ((group_kind, version), mut ids) in by_kind {
+            let Some(kind) = self.kinds.in_version(group_kind, &version).map(|kind| &kind.info) else {
                 // Its API server may be away.
                 doubts.different.extend(ids.into_iter().cloned());
                 continue;

@@ -3,6 +3,7 @@
 //! Drift that the first lists show may be what the newest commit changes. It waits for that commit, and so is written
 //! once, not back and then forth.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::object::GroupKind;
@@ -36,7 +37,8 @@ impl Coverage {
     /// came round admission, is found by the watches, and by nothing else.
     pub fn unlisted(&self, meta: &Meta) -> Vec<GroupKind> {
         let kinds = meta.kinds.iter().filter(|kind| kind.registered || !self.is_new());
-        let kinds = kinds.map(|kind| GroupKind::new(&kind.group, &kind.kind)).collect();
+        let kinds: BTreeSet<_> = kinds.map(|kind| GroupKind::new(&kind.group, &kind.kind)).collect();
+        let kinds = kinds.into_iter().collect();
         if self.is_new() { kinds } else { self.watches.unlisted(kinds) }
     }
 

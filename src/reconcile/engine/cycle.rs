@@ -269,13 +269,10 @@ impl Cycle {
     ) -> Result<Arc<Kinds>, KindsError> {
         let baselines = enforcements.known.values().map(|known| &known.baseline);
         let used = used_kinds(participants, baselines, &self.workshop.publisher.world());
-        let fits = |kinds: &Kinds| {
-            used.iter()
-                .all(|(kind, version)| kinds.info(kind).is_none_or(|info| info.registered && info.version == *version))
-        };
+        let fits = |kinds: &Kinds| used.iter().all(|(kind, version)| kinds.covers(kind, version));
         let kinds = match &self.kinds {
             Some(kinds) if !self.kinds_due && fits(kinds) => Arc::clone(kinds),
-            _ => Arc::new(Kinds::read(&self.workshop.client, &self.schemas, used.into_iter()).await?),
+            _ => Arc::new(Kinds::read(&self.workshop.client, &self.schemas, &used).await?),
         };
         self.kinds_due = false;
         self.kinds = Some(Arc::clone(&kinds));
@@ -298,7 +295,7 @@ fn outline(world: &World, meta: &mut Meta, participants: &[Participant], kinds: 
         return None;
     }
     (meta.sources, meta.sealed) = (sources, sealed);
-    meta.kinds = kinds.iter().map(|kind| kind.info.clone()).collect();
+    meta.kinds = kinds.all().map(|kind| kind.info.clone()).collect();
     Some(Edit { kinds: Some(Arc::clone(kinds)), ..Edit::default() })
 }
 

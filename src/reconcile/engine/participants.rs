@@ -1,6 +1,6 @@
 //! Who takes part in a round, and with which kinds of objects.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::enforcements::{Enforcements, is_as_declared};
 use super::known::Known;
@@ -74,13 +74,13 @@ pub fn is_sealed(known: &Known, world: &World) -> bool {
     known.was_in_force() && (unread || unrecorded)
 }
 
-/// The kinds that have desired objects, each in the version that Git uses.
+/// The kinds that have desired objects, in each version that Git or a baseline uses.
 pub fn used_kinds<'a>(
     participants: &[Participant],
     baselines: impl Iterator<Item = &'a BaselineState> + Clone,
     world: &World,
-) -> BTreeMap<GroupKind, String> {
-    let mut used = BTreeMap::new();
+) -> BTreeSet<(GroupKind, String)> {
+    let mut used = BTreeSet::new();
     let is_unread = |baseline: &BaselineState| matches!(baseline, BaselineState::Unknown);
     if participants.iter().any(|participant| participant.state.is_none()) || baselines.clone().any(is_unread) {
         // What such a source declares, or has for its baseline, is known to the snapshot only.
@@ -91,7 +91,7 @@ pub fn used_kinds<'a>(
     for participant in participants {
         for file in participant.state.iter().flat_map(|state| state.rendered.files.values()) {
             for manifest in &file.manifests {
-                used.insert(manifest.id.kind.clone(), manifest.version.clone());
+                used.insert((manifest.id.kind.clone(), manifest.version.clone()));
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::reconcile::rest;
 use crate::reconcile::tracker::Fingerprint;
 use crate::reconcile::world::{World, is_secret};
 use crate::render::{LineTree, Manifest};
-use crate::snapshot::{EntryClass, EntryDraft};
+use crate::snapshot::{EntryClass, EntryDraft, KindInfo};
 
 /// What became of one declared object.
 pub(super) enum Outcome {
@@ -112,12 +112,16 @@ impl Round<'_> {
             self.workshop.metrics.canonicalisations.with_label_values(&["cached"]).inc();
             return Outcome::Kept;
         }
+        let earlier_state = entry.as_ref().and_then(|entry| Some((entry.version(), entry.canonical()?.to_value())));
         let mut draft = EntryDraft {
             id: id.clone(),
             class: EntryClass::Declared,
             source: Some(declaration.source),
-            version: declaration.summary.api_version.clone(),
-            canonical: entry.as_ref().and_then(|entry| entry.canonical()).map(|canonical| canonical.to_value()),
+            version: earlier_state
+                .as_ref()
+                .map_or(&*declaration.summary.api_version, |(version, _)| version)
+                .to_owned(),
+            canonical: earlier_state.map(|(_, canonical)| canonical),
             inputs: inputs.to_string(),
             file: Some(declaration.file.as_ref().to_owned()),
             lines: None,
@@ -152,7 +156,7 @@ impl Round<'_> {
         may_predict: bool,
     ) -> Prepared {
         let id = draft.id.clone();
-        let Some(kind) = self.kinds.get(&id.kind) else {
+        let Some(kind) = self.kinds.in_version(&id.kind, &declaration.summary.version) else {
             return Prepared::failed(draft, CanonicaliseError::Pending(Pending::KindAbsent), true);
         };
         let recalled = if declaration.summary.recreate { None } else { self.recall_live(world, &id) };
@@ -179,6 +183,7 @@ impl Round<'_> {
                 let (masked, secret) = self.canonicaliser.masked(world, &id, canonical.object);
                 draft.lines = Some(self.lines(&id, &manifest, Some(&masked)));
                 draft.canonical = Some(masked);
+                draft.version = declaration.summary.api_version.clone();
                 Prepared {
                     secret,
                     live: live.map_or(Live::Absent, |live| Live::Present(Arc::new(live))),
@@ -191,6 +196,7 @@ impl Round<'_> {
             Err(CanonicaliseError::NeedsRecreate { .. }) if declaration.summary.recreate => {
                 // What it becomes is known when it is gone. Until then it may only go.
                 draft.canonical = None;
+                draft.version = declaration.summary.api_version.clone();
                 draft.problem = Some("it is deleted to be created again, as Git asks".to_owned());
                 let obsolete = live.as_ref().map(|live| rest::metadata(live, "uid").to_owned());
                 Prepared { asked: true, obsolete, ..Prepared::unwritten(draft) }
@@ -203,8 +209,14 @@ impl Round<'_> {
         }
     }
 
+    /// The kind in the version of a manifest.
+    fn kind_in(&self, id: &ObjectId, manifest: &Value) -> Option<&KindInfo> {
+        let version = manifest["apiVersion"].as_str()?.rsplit('/').next()?;
+        self.kinds.in_version(&id.kind, version).map(|kind| &kind.info)
+    }
+
     fn lines(&self, id: &ObjectId, manifest: &Manifest, canonical: Option<&Value>) -> LineTree {
-        match (self.kinds.info(&id.kind), canonical) {
+        match (self.kind_in(id, &manifest.value), canonical) {
             (Some(kind), Some(canonical)) => align(&manifest.lines, &manifest.value, canonical, &kind.schema),
             _ => manifest.lines.clone(),
         }
@@ -232,7 +244,7 @@ impl Round<'_> {
         if !is_secret(id.as_ref()) {
             return Some(None);
         }
-        let kind = self.kinds.info(&id.kind)?;
+        let kind = self.kind_in(id, manifest)?;
         self.canonicaliser.values(world, kind, manifest, canonical).map(Some)
     }
 }

@@ -108,7 +108,16 @@ impl Round<'_> {
         let Some((summary, manifest)) = last_declaration(participant, line, kind).await? else {
             return Ok(Recalled::Unproven);
         };
-        // The version that Git used then may not be the one that counts now: then it is asked about as it is.
+        let own = self.kinds.in_version(&id.kind, &summary.version).filter(|own| own.info.version != kind.version);
+        let (kind, live) = match own {
+            None => (kind, live),
+            Some(own) => match rest::get(&self.workshop.client, &own.info, &id.namespace, &id.name).await {
+                Ok(Some(live)) => (&own.info, live),
+                Ok(None) => return Ok(Recalled::Gone),
+                Err(refusal) => return Ok(Recalled::Undecided(refusal.to_string())),
+            },
+        };
+        // The version that Git used then may not be in use now: then it is asked about as it is.
         let question = Question { kind, id, manifest: &manifest.value, live: Some(live), source, may_predict: false };
         let canonical = match self.canonicaliser.canonicalise(&self.workshop.client, question).await {
             Ok(canonical) => canonical.object,

@@ -191,8 +191,8 @@ fn kinds_are_found_by_kind_and_by_resource() {
     let snapshot = Snapshot::open(&path, None).unwrap();
     assert!(snapshot.is_empty());
     assert_eq!(snapshot.kind("events.k8s.io", "Event").unwrap().group, "events.k8s.io");
-    assert_eq!(snapshot.resource("apps", "deployments").unwrap().kind, "Deployment");
-    assert!(snapshot.resource("apps", "events").is_none());
+    assert_eq!(snapshot.resource("apps", "v1", "deployments").unwrap().kind, "Deployment");
+    assert!(snapshot.resource("apps", "v1", "events").is_none());
     assert!(snapshot.kind("batch", "Job").is_none());
 }
 
