@@ -26,6 +26,13 @@ spec:
   template:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: web, image: "registry.example/web:1"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {app: web}
+  ports: [{port: 80}]
 "#;
 
 const KEPT: &str = r#"
@@ -114,8 +121,12 @@ async fn what_is_dressed_as_kept_is_seen_all_the_same() {
     governed.converged().await;
 
     // Git itself may not declare what gitadel makes: the two would fight.
-    // The last write past it may have left it on its way back.
-    let configuration = eventually("the configuration", async || get(client, CONFIGURATION).await).await;
+    eventually("the webhook to be in force again", async || {
+        let said = governed.kubectl(&["-n", "shop", "create", "configmap", "mine", "--dry-run=server"]);
+        said.stderr.contains("denied the request").then_some(())
+    })
+    .await;
+    let configuration = get(client, CONFIGURATION).await.unwrap();
     governed.commit("mine", &[("own.yaml", OWN)]);
     governed.notify().await;
     eventually("the problem", async || {
@@ -125,4 +136,65 @@ async fn what_is_dressed_as_kept_is_seen_all_the_same() {
     .await;
     let now = get(client, CONFIGURATION).await.unwrap();
     assert_eq!(now["metadata"]["generation"], configuration["metadata"]["generation"], "{now:#}");
+}
+
+const FORGED_SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices/web-forged";
+const ENDPOINTS: &str = "/api/v1/namespaces/shop/endpoints/web";
+const ACCOUNT: &str = "/api/v1/namespaces/shop/serviceaccounts/default";
+const ROOT_CA: &str = "/api/v1/namespaces/shop/configmaps/kube-root-ca.crt";
+
+/// Where traffic goes, whom a namespace trusts, and as whom its Pods come: nobody declares it, and it follows from what is
+/// declared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_from_git_is_held_to_what_it_has_to_be() {
+    let governed = Governed::start(&[("shop.yaml", SHOP)]).await;
+    let client = &governed.client;
+    let kept = async |path: &str| eventually(&format!("{path} to be there"), async || get(client, path).await).await;
+    let service = kept("/api/v1/namespaces/shop/services/web").await;
+    for path in [ENDPOINTS, ACCOUNT, ROOT_CA] {
+        kept(path).await;
+    }
+
+    let controller = |name: &str| format!("--as=system:serviceaccount:kube-system:{name}");
+    let stray = json!([{"addresses": [{"ip": "192.0.2.6"}], "ports": [{"port": 80}]}]);
+    for (who, what, patch) in [
+        ("root-ca-cert-publisher", ["configmap", "kube-root-ca.crt"], json!({"data": {"ca.crt": "evil"}})),
+        ("service-account-controller", ["serviceaccount", "default"], json!({"imagePullSecrets": [{"name": "evil"}]})),
+        ("endpoint-controller", ["endpoints", "web"], json!({"subsets": stray})),
+    ] {
+        let (who, patch) = (controller(who), patch.to_string());
+        let denied = async || {
+            let arguments = ["-n", "shop", &who, "--as-group=system:masters", "patch", what[0], what[1], "-p", &patch];
+            let said = governed.kubectl(&[&arguments[..], &["--dry-run=server"]].concat());
+            said.stderr.contains("denied the request").then_some(())
+        };
+        // The cluster's authority is known a moment after the cluster has published it.
+        eventually(&format!("{who} to be denied"), denied).await;
+    }
+
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "web-forged", "labels": {"kubernetes.io/service-name": "web"}, "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Service", "name": "web", "uid": service["metadata"]["uid"], "controller": true}]},
+        "endpoints": [{"addresses": ["192.0.2.6"]}], "ports": [{"port": 80}]});
+    let slices = FORGED_SLICE.trim_end_matches("/web-forged");
+    governed.slip_in(Method::POST, slices, &slice).await;
+    eventually("the slice to go", async || get(client, FORGED_SLICE).await.is_none().then_some(())).await;
+
+    let metadata = json!({"role-arn": "evil"});
+    for (path, field, value) in [
+        (ENDPOINTS, "/subsets", stray),
+        (ACCOUNT, "/metadata/annotations", metadata.clone()),
+        (ACCOUNT, "/imagePullSecrets", json!([{"name": "evil"}])),
+        (ROOT_CA, "/data/ca.crt", json!("evil")),
+        (ROOT_CA, "/metadata/labels", metadata),
+        (ROOT_CA, "/metadata/finalizers", json!(["example.com/hold"])),
+    ] {
+        let at = |object: &Value| object.pointer(field).cloned();
+        let wanted = at(&kept(path).await);
+        let add = json!([{"op": "add", "path": field, "value": value}]);
+        assert_ne!(at(&governed.slip_in(Method::PATCH, path, &add).await), wanted, "{field} was stored");
+        let back = async || get(client, path).await.is_some_and(|now| at(&now) == wanted).then_some(());
+        eventually(&format!("{field} of {path} to be put right"), back).await;
+    }
+    governed.converged().await;
 }

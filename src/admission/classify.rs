@@ -3,9 +3,9 @@
 //! The webhook asks this of an object that is written, the reconciler of one that is there. Both must come to the same
 //! answer, and it must never call undeclared what Kubernetes' own components keep: the reconciler removes what is.
 
-use super::generated;
 use super::own::is_own;
 use super::ownership::{self, Controller};
+use super::{computed, generated};
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{EntryClass, KindInfo, Snapshot, SnapshotError};
@@ -22,6 +22,10 @@ pub enum ObjectClass {
     },
     /// It follows by kind and name from another object, without naming it as its controller.
     Generated {
+        by: ObjectId,
+    },
+    /// It follows from another object, and was made something else than what follows.
+    Altered {
         by: ObjectId,
     },
     /// The API server makes it for itself: built-in API services, flow control, the system's namespaces.
@@ -41,7 +45,7 @@ impl ObjectClass {
     /// Whether the object goes into the baseline when enforcement begins. A remnant does not: who provisioned a volume
     /// must be able to delete it.
     pub fn is_recordable(&self) -> bool {
-        matches!(self, Self::Undeclared | Self::Bootstrap)
+        matches!(self, Self::Undeclared | Self::Bootstrap | Self::Altered { .. })
     }
 
     /// Whether an object that appears while enforcement is on is drift, to be removed.
@@ -103,13 +107,14 @@ pub(super) fn classify_unlisted(
         return Ok(ObjectClass::Bootstrap);
     }
     if let Some(controller) = Controller::of(object)
-        && ownership::is_plausible(snapshot, id, object, controller)
+        && ownership::is_plausible(snapshot, id, object, controller)?
         && let Some(owner) = ownership::root(snapshot, id.namespace, controller)?
     {
         return Ok(ObjectClass::Child { owner });
     }
     if let Some(by) = generated::generated_by(snapshot, id, object)? {
-        return Ok(ObjectClass::Generated { by });
+        let altered = computed::is_altered(snapshot, id, object);
+        return Ok(if altered { ObjectClass::Altered { by } } else { ObjectClass::Generated { by } });
     }
     Ok(if generated::is_remnant(id, object) { ObjectClass::Remnant } else { ObjectClass::Undeclared })
 }

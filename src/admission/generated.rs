@@ -3,6 +3,7 @@
 //! By kind, name and content only.
 
 use super::builtin::CONTROLLERS;
+use super::{delegation, endpoints};
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{Entry, Snapshot, SnapshotError};
@@ -25,7 +26,12 @@ pub(super) fn generated_by(
         ("", "Endpoints") | ("discovery.k8s.io", "EndpointSlice") if is_api_server(id) => {
             Ok(Some(ObjectId::new("", "Service", id.namespace, id.name)))
         }
-        ("", "Endpoints") => listed("", "Service", id.namespace, id.name),
+        ("", "Endpoints") => {
+            let of_pods = endpoints::has_selector(snapshot, id.namespace, id.name)? == Some(true)
+                && endpoints::are_of_pods(object, id.namespace);
+            let follows = of_pods || delegation::is_left_to_somebody(snapshot, id, object);
+            if follows { listed("", "Service", id.namespace, id.name) } else { Ok(None) }
+        }
         ("", "ServiceAccount") if id.name == "default" => Ok(Some(ObjectId::new("", "Namespace", "", id.namespace))),
         ("", "ConfigMap") if id.name == "kube-root-ca.crt" => {
             Ok(Some(ObjectId::new("", "Namespace", "", id.namespace)))

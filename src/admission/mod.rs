@@ -6,10 +6,12 @@
 mod aggregation;
 pub mod builtin;
 mod classify;
+mod computed;
 mod context;
 mod decide;
 mod delegation;
 mod denial;
+mod endpoints;
 mod generated;
 pub mod own;
 mod ownership;
@@ -21,6 +23,7 @@ mod testing;
 mod verdict;
 
 pub use classify::{ObjectClass, classify_by_relation, classify_object};
+pub use computed::computed;
 pub use decide::{decide, rule_names};
 pub use request::{Operation, Request, RequestError, ReviewedKind, User};
 pub use verdict::{Class, Outcome, Verdict};

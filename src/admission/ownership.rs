@@ -4,7 +4,7 @@
 //! another replica judged its ReplicaSet. But their names say where they come from: `web-5d4f8c7b9` is a ReplicaSet of
 //! `web`, `backup-29384720` a Job of `backup`.
 
-use super::{builtin, delegation};
+use super::{builtin, delegation, endpoints};
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -38,12 +38,23 @@ impl<'a> Controller<'a> {
 
 /// Whether the object may have this controller: Kubernetes' own components make such objects for such owners, or an
 /// Enforcement leaves such an object to an operator.
-pub fn is_plausible(snapshot: &Snapshot, id: ObjectRef<'_>, object: Node<'_>, controller: Controller<'_>) -> bool {
+///
+/// # Errors
+/// An entry of the snapshot is damaged.
+pub fn is_plausible(
+    snapshot: &Snapshot,
+    id: ObjectRef<'_>,
+    object: Node<'_>,
+    controller: Controller<'_>,
+) -> Result<bool, SnapshotError> {
     let Controller { group, kind, .. } = controller;
     if (group, kind) == ("", "Node") && !is_mirror(object, controller.name) {
-        return false;
+        return Ok(false);
     }
-    builtin::may_own((group, kind), (id.group, id.kind)) || delegation::is_left_to_somebody(snapshot, id, object)
+    let is_kept = builtin::may_own((group, kind), (id.group, id.kind))
+        && ((id.group, id.kind) != ("discovery.k8s.io", "EndpointSlice")
+            || endpoints::is_kept_slice(snapshot, id.namespace, object, controller)?);
+    Ok(is_kept || delegation::is_left_to_somebody(snapshot, id, object))
 }
 
 /// Whether a Pod shows what already runs on a node: nothing is started because of it.

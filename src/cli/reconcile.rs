@@ -31,6 +31,7 @@ use crate::reconcile::publish::{PublishError, Publisher};
 use crate::reconcile::queue::queue;
 use crate::reconcile::receiver::{Receiver, Secret, SecretError};
 use crate::reconcile::replicas::{Announcement, Exchange};
+use crate::reconcile::root_authorities;
 use crate::reconcile::serving::Serving;
 use crate::reconcile::snapshot_file::SnapshotFile;
 use crate::reconcile::terminating;
@@ -172,7 +173,7 @@ async fn start(
     supervisor: &Supervisor,
     resign: &CancellationToken,
 ) -> Result<Started, ReconcileError> {
-    let Connected { client, cluster, user } = connected;
+    let Connected { client, cluster, user, authorities: trusted } = connected;
     let stop = supervisor.stop();
     let target = target(&args)?;
     let names = certificate_names(&args, &target);
@@ -183,6 +184,8 @@ async fn start(
     let file =
         SnapshotFile::watch(&args.snapshot_dir.join(FILE_NAME), Arc::clone(&publisher)).map_err(PublishError::from)?;
     supervisor.spawn_cut_short("the keeper of the snapshot's file", file.keep());
+    let learn = root_authorities::learn(client.clone(), Arc::clone(&publisher), trusted);
+    supervisor.spawn_cut_short("the reader of the cluster's authorities", learn);
     let first = Announcement { authorities: authorities.borrow().clone(), serving: None };
     let (announcement_in, announcement) = watch::channel(first);
     let announce = announce::own(Arc::clone(&publisher), authorities, announcement_in, stop.clone());

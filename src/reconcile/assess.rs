@@ -1,6 +1,8 @@
 //! What a live object is in the eyes of Git. Pure; shared by the watches, the workers and the status.
 
-use crate::admission::{ObjectClass, classify_object};
+use serde_json::Value;
+
+use crate::admission::{ObjectClass, classify_object, computed};
 use crate::compare::{Finding, difference, identical, mask_secret};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
@@ -15,6 +17,8 @@ pub enum Assessment {
     Converged(Option<Fingerprint>),
     /// Declared or baseline, and different.
     Drifted(Vec<Finding>),
+    /// It follows from another object and is not what it has to be, which is this.
+    Altered(Value),
     /// In a governed scope and unknown to Git.
     Undeclared,
     /// Unknown to Git as well, but with it data would go: it is reported, and left to people.
@@ -36,11 +40,14 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
             return Ok(Assessment::Free);
         }
         let class = classify_object(&world.snapshot, kind, live)?;
-        let drift = (class.is_removable() || class == ObjectClass::Remnant) && world.removes(id.as_ref());
         return Ok(match class {
-            _ if !drift => Assessment::Free,
+            _ if !world.removes(id.as_ref()) => Assessment::Free,
             ObjectClass::Remnant => Assessment::Kept,
-            _ => Assessment::Undeclared,
+            ObjectClass::Altered { .. } => {
+                computed(&world.snapshot, id.as_ref(), live).map_or(Assessment::Free, Assessment::Altered)
+            }
+            class if class.is_removable() => Assessment::Undeclared,
+            _ => Assessment::Free,
         });
     };
     if terminating {

@@ -23,9 +23,9 @@ use super::queue::{Attempt, Cause, Live, Work};
 use super::rest::{self, Propagation};
 use super::tracker::Tracker;
 use super::unsettled::Unsettled;
-use super::world::World;
+use super::world::{Tolerance, World};
 use crate::admission::own::is_canary;
-use crate::compare::{Finding, json_patch, mask_secret};
+use crate::compare::{Finding, difference, json_patch, mask_secret};
 use crate::document::Document;
 use crate::object::ObjectId;
 use crate::snapshot::{EntryClass, KindInfo};
@@ -71,6 +71,14 @@ enum ConvergeError {
          commit raises it or a minute has passed"
     )]
     DeletionGuard(u32),
+}
+
+/// What an object is to become.
+struct Aim<'a> {
+    desired: &'a Value,
+    tolerance: Tolerance,
+    /// It may be deleted and made anew where it cannot change.
+    recreate: bool,
 }
 
 impl Workshop {
@@ -143,6 +151,9 @@ impl Workshop {
             (Some(Assessment::Drifted(findings)), Some(live)) => {
                 self.write(&world, kind, work, Some(&live), findings).await
             }
+            (Some(Assessment::Altered(wanted)), Some(live)) => {
+                self.regenerate(&world, kind, work, &live, &wanted).await
+            }
             (Some(Assessment::Terminating), _) => Err(ConvergeError::Terminating),
             (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live).await,
             (Some(Assessment::Free | Assessment::Kept), Some(live))
@@ -191,13 +202,49 @@ impl Workshop {
             return Ok(());
         }
         let desired = world.writable(&entry).ok_or(ConvergeError::ValuesUnknown)?;
-        let tolerance = world.tolerance(&entry);
+        let aim = Aim { desired: &desired, tolerance: world.tolerance(&entry), recreate: entry.recreate() };
+        self.put_right(world, kind, work, live, aim, findings).await
+    }
+
+    /// What follows from another object becomes again what it has to be.
+    async fn regenerate(
+        &self,
+        world: &World,
+        kind: &KindInfo,
+        work: &Work,
+        live: &Value,
+        desired: &Value,
+    ) -> Result<(), ConvergeError> {
+        let id = work.id.as_ref();
+        if !world.enforces(id) {
+            return Ok(());
+        }
+        if self.recording.load(Ordering::SeqCst) {
+            return Err(ConvergeError::BaselineNotRecorded);
+        }
+        let wanted = Document::from_value(desired);
+        let tolerance = world.tolerance_of_generated(id, wanted.root());
+        let found = Document::from_value(live);
+        let findings = difference(found.root(), wanted.root(), &tolerance.latitude(kind));
+        self.put_right(world, kind, work, Some(live), Aim { desired, tolerance, recreate: false }, findings).await
+    }
+
+    async fn put_right(
+        &self,
+        world: &World,
+        kind: &KindInfo,
+        work: &Work,
+        live: Option<&Value>,
+        aim: Aim<'_>,
+        findings: Vec<Finding>,
+    ) -> Result<(), ConvergeError> {
+        let Aim { desired, tolerance, recreate } = aim;
         let latitude = tolerance.latitude(kind);
         let target = tolerance.target(kind);
-        let applied = match (apply::apply(&self.client, &target, &desired, live.cloned()).await, live) {
+        let applied = match (apply::apply(&self.client, &target, desired, live.cloned()).await, live) {
             // Somebody put another object in its place, past admission.
-            (Err(ApplyError::Immutable { .. }), Some(live)) if entry.recreate() => {
-                apply::recreate(&self.client, &target, &desired, live).await?
+            (Err(ApplyError::Immutable { .. }), Some(live)) if recreate => {
+                apply::recreate(&self.client, &target, desired, live).await?
             }
             (applied, _) => applied?,
         };
@@ -212,7 +259,7 @@ impl Workshop {
         if work.cause == Cause::Drift && applied.action != Action::Unchanged {
             let took = work.since.elapsed();
             self.count_revert(world, &work.id, took);
-            let what = describe(world, &work.id, &desired, live, &latitude, &findings);
+            let what = describe(world, &work.id, desired, live, &latitude, &findings);
             tracing::warn!(object = %work.id, milliseconds = took.as_millis() as u64, %what, "drift reverted");
             self.events.drift_reverted(&work.id, kind, &what, took);
         }

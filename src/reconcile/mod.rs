@@ -68,3 +68,4 @@ mod observed;
 pub mod openapi;
 pub mod refusal;
 pub mod rest;
+pub mod root_authorities;

@@ -214,6 +214,10 @@ impl Observer {
                 self.drifted(&id, "changed", findings.first().map(ToString::to_string));
                 self.work(id, Live::Present(Arc::new(value)), since);
             }
+            Ok(Assessment::Altered(_)) => {
+                self.drifted(&id, "changed", None);
+                self.work(id, Live::Present(Arc::new(value)), since);
+            }
             Ok(Assessment::Undeclared) => {
                 let live = Live::Present(Arc::new(value));
                 if is_canary(id.as_ref()) {

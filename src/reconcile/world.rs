@@ -13,6 +13,7 @@ use super::rest::Target;
 use crate::admission::builtin;
 use crate::api::{Action, Undeclared};
 use crate::compare::{FreeField, Latitude, MaskKey, PathPattern};
+use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{Entry, EntryClass, KindInfo, Snapshot, SnapshotError, Source};
 
@@ -68,16 +69,14 @@ impl World {
 
     /// What may differ between an object and its desired state without being drift.
     pub fn tolerance(&self, entry: &Entry<'_>) -> Tolerance {
-        let id = entry.id();
         let source = entry.source().and_then(|index| self.snapshot.meta().sources.get(index));
-        let free = entry.canonical().map_or_else(Vec::new, |canonical| {
-            builtin::free_for_repair(id.group, id.kind, id.namespace, id.name, canonical, source)
-        });
-        Tolerance {
-            allotted: builtin::allotted(id.group, id.kind),
-            free,
-            undeclared_fields: source.is_some_and(|source| source.undeclared_fields == Undeclared::Allow),
-        }
+        Tolerance::new(entry.id(), entry.canonical(), source)
+    }
+
+    /// The same for an object that nobody declares, and what it has to be.
+    pub fn tolerance_of_generated(&self, id: ObjectRef<'_>, wanted: Node<'_>) -> Tolerance {
+        let source = self.snapshot.meta().answering(id).max_by_key(|source| source.is_closed());
+        Tolerance::new(id, Some(wanted), source)
     }
 
     /// The Enforcement that an object belongs to: the one that declares it, else the first that governs its place.
@@ -124,6 +123,17 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
+    fn new(id: ObjectRef<'_>, canonical: Option<Node<'_>>, source: Option<&Source>) -> Self {
+        let free = canonical.map_or_else(Vec::new, |canonical| {
+            builtin::free_for_repair(id.group, id.kind, id.namespace, id.name, canonical, source)
+        });
+        Self {
+            allotted: builtin::allotted(id.group, id.kind),
+            free,
+            undeclared_fields: source.is_some_and(|source| source.undeclared_fields == Undeclared::Allow),
+        }
+    }
+
     pub fn target<'a>(&'a self, kind: &'a KindInfo) -> Target<'a> {
         Target { kind, allotted: self.allotted, free: &self.free, undeclared_fields: self.undeclared_fields }
     }

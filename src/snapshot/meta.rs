@@ -39,6 +39,9 @@ pub struct Meta {
     /// is there is neither written over nor made by its word.
     #[serde(default)]
     pub doubted: BTreeSet<ObjectId>,
+    /// Certificates of the authorities of the cluster, as PEM; empty where they are not known.
+    #[serde(default)]
+    pub root_authorities: String,
     /// Names under which the reconcilers of this cluster are known to the API server.
     pub reconciler_users: BTreeSet<String>,
 }

@@ -16,6 +16,11 @@ pub fn split(pem: &str) -> Vec<String> {
         .collect()
 }
 
+/// Certificates as PEM, in the layout of [`split`].
+pub fn join<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> String {
+    certificates.into_iter().map(|certificate| encode(&CertificateDer::from_slice(certificate))).collect()
+}
+
 fn encode(certificate: &CertificateDer<'_>) -> String {
     let body = BASE64.encode(certificate);
     let mut pem = String::with_capacity(body.len() + body.len() / 64 + 60);

@@ -188,13 +188,8 @@ const ROWS: &[Row] = &[
         &["metadata.labels[kubernetes.io/legacy-token-invalid-since]"],
     ),
     row(ControllerManager, "", "ServiceAccount", &["secrets"]),
-    only(
-        Controller("root-ca-cert-publisher"),
-        "",
-        "ConfigMap",
-        root_ca,
-        &["data[ca.crt]", "metadata.annotations[kubernetes.io/description]"],
-    ),
+    // In words that change from version to version. What it holds is no delegate's: see `computed`.
+    only(Anyone, "", "ConfigMap", root_ca, &["metadata.annotations[kubernetes.io/description]"]),
     only(Controller("bootstrap-signer"), "", "ConfigMap", cluster_info, &["data[jws-kubeconfig-*]"]),
     only(ApiServer, FLOW, "FlowSchema", kept_by_flow_control, &["spec"]),
     only(ApiServer, FLOW, "PriorityLevelConfiguration", kept_by_flow_control, &["spec"]),

@@ -3,16 +3,25 @@
 //! Nothing about them is declared, and they come and go with their owner. A Pod may be deleted by anybody where the
 //! Enforcement allows it: its controller makes it anew.
 
+use std::sync::LazyLock;
+
 use super::{Judgement, Rule, admit, deny, kept};
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
 use crate::admission::denial::{self, Keeper};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
+use crate::compare::FreeField;
 use crate::document::Node;
 use crate::object::ObjectId;
 
 pub const RULE: Rule = Rule { name: "child", judge };
+
+/// How a controller lets a child go.
+static RELEASE: LazyLock<Vec<FreeField>> = LazyLock::new(|| {
+    let owners = "metadata.ownerReferences".parse().ok();
+    owners.map(|pattern| FreeField { pattern, bounds: None }).into_iter().collect()
+});
 
 fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
@@ -42,7 +51,11 @@ fn by_owner(context: &Context<'_>, owner: &ObjectId) -> Judgement {
         }
         Operation::Update => {
             let Some((old, new)) = context.states() else { return Ok(None) };
-            let findings = kept::foreign_changes(context, old, new, kept::writers_of_child(context));
+            let mut findings = kept::foreign_changes(context, old, new, kept::writers_of_child(context));
+            // Who keeps a child may let it go, but makes nothing else of it that nobody would look at again.
+            if findings.is_empty() && !matches!(context.classify(new)?, ObjectClass::Child { .. }) {
+                findings = context.changes(old, new, &RELEASE);
+            }
             if !findings.is_empty() {
                 return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &findings));
             }

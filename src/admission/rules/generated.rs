@@ -1,7 +1,7 @@
 //! Objects that follow from a governed one, or from the cluster itself, without naming it as their controller.
 //!
 //! Who keeps them is in the built-in table, or delegated: a volume's provisioner and a device's driver are no part of
-//! Kubernetes. An empty `default` ServiceAccount holds nothing, so anybody may make it, and nobody another one.
+//! Kubernetes. Where it can be computed what the object has to be, anybody may make it that, and nobody another thing.
 
 use std::mem::discriminant;
 
@@ -9,10 +9,12 @@ use super::{Judgement, Rule, admit, deny, kept};
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
 use crate::admission::denial::{self, Keeper};
-use crate::admission::generated;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::document::Node;
+use crate::admission::{computed, generated};
+use crate::compare::{Latitude, judge as compare, judge_create};
+use crate::document::{Document, Node};
+use crate::object::ObjectId;
 
 pub const RULE: Rule = Rule { name: "generated", judge };
 
@@ -21,7 +23,12 @@ fn judge(context: &Context<'_>) -> Judgement {
     let Some(shown) = context.shown().filter(|_| context.shows_whole_object()) else { return Ok(None) };
     let found = context.classify(request.old.unwrap_or(shown))?;
     let (keeper, class) = match &found {
-        ObjectClass::Generated { by } => (Keeper::Origin(by), Class::Generated),
+        ObjectClass::Generated { by } | ObjectClass::Altered { by } => {
+            if let Some(judgement) = as_computed(context, by, shown) {
+                return judgement;
+            }
+            (Keeper::Origin(by), Class::Generated)
+        }
         // In an open world they are like all that is not declared; and before the baseline is recorded it is not known
         // what was there from the start.
         ObjectClass::Bootstrap if context.is_closed() => (Keeper::Component("the API server"), Class::Generated),
@@ -30,7 +37,7 @@ fn judge(context: &Context<'_>) -> Judgement {
     };
     let mut findings = Vec::new();
     let admitted = match request.operation {
-        Operation::Create => creates(context, shown),
+        Operation::Create => kept::writers(context).any(|writer| writer.creates) || kept::is_delegate(context),
         Operation::Update => {
             let Some((old, new)) = context.states() else { return Ok(None) };
             findings = kept::foreign_changes(context, old, new, kept::writers(context));
@@ -51,27 +58,31 @@ fn judge(context: &Context<'_>) -> Judgement {
     if admitted { admit(class) } else { deny(class, denial::kept_by_controller(context, &keeper, &findings)) }
 }
 
-fn creates(context: &Context<'_>, new: Node<'_>) -> bool {
-    match (context.id.group, context.id.kind, context.id.name) {
-        ("", "ServiceAccount", "default") => is_empty_account(new),
-        ("", "ConfigMap", "kube-root-ca.crt") if !holds_ca_only(new) => false,
-        _ => kept::writers(context).any(|writer| writer.creates) || kept::is_delegate(context),
-    }
-}
-
-/// It holds the CA of the cluster and nothing beside it.
-fn holds_ca_only(new: Node<'_>) -> bool {
-    let data = new.get("data").and_then(Node::map);
-    data.is_some_and(|data| data.len() == 1 && data.get("ca.crt").is_some()) && new.get("binaryData").is_none()
-}
-
-/// A ServiceAccount that names no Secret and carries nothing.
-fn is_empty_account(new: Node<'_>) -> bool {
-    let names_only = |metadata: Node<'_>| {
-        ["labels", "annotations", "finalizers", "ownerReferences"].iter().all(|field| metadata.get(field).is_none())
+/// Where the state can be computed, anybody may bring it about and nobody another one. What was altered may go: it is made
+/// anew.
+fn as_computed(context: &Context<'_>, by: &ObjectId, shown: Node<'_>) -> Option<Judgement> {
+    let (request, snapshot, id) = (context.request, context.snapshot, context.id);
+    // What is not known is what the one says who keeps it, and stays as it is for everybody else.
+    let is_keeper = || kept::writers(context).any(|writer| writer.creates);
+    let believed = match request.old {
+        Some(old) if computed::is_believed(snapshot, id) && !is_keeper() => old,
+        _ => shown,
     };
-    new.get("metadata").is_some_and(names_only)
-        && ["secrets", "imagePullSecrets", "automountServiceAccountToken"].iter().all(|f| new.get(f).is_none())
+    let wanted = Document::from_value(&computed::computed(snapshot, id, believed)?);
+    let free = context.delegated(wanted.root());
+    let latitude = Latitude { free: &free, ..context.latitude() };
+    let findings = match (request.operation, request.old) {
+        (Operation::Create, _) if computed::is_believed(snapshot, id) && !is_keeper() => return None,
+        (Operation::Create, _) => judge_create(shown, wanted.root(), &latitude),
+        (Operation::Update, Some(old)) => compare(old, shown, wanted.root(), &latitude),
+        (Operation::Delete, Some(old)) if computed::is_altered(snapshot, id, old) => Vec::new(),
+        _ => return None,
+    };
+    Some(if findings.is_empty() {
+        admit(Class::Generated)
+    } else {
+        deny(Class::Generated, denial::kept_by_controller(context, &Keeper::Origin(by), &findings))
+    })
 }
 
 #[cfg(test)]
@@ -79,9 +90,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::RULE;
+    use crate::admission::ObjectClass;
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World, config_map, controller, delegation, with};
+    use crate::admission::testing::{Review, World, config_map, controller, delegation, owned, with, without};
     use crate::api::Undeclared;
+    use crate::tls::issue::Authority;
 
     fn service() -> Value {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {}})
@@ -91,41 +104,151 @@ mod tests {
     fn endpoints_of_a_declared_service() {
         let endpoints =
             json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "shop"}});
-        let filled = with(&endpoints, "/subsets", json!([{"addresses": [{"ip": "10.0.0.1"}]}]));
+        let to = |kind: &str, namespace: &str| {
+            let target = json!({"kind": kind, "namespace": namespace, "name": "web-x"});
+            with(&endpoints, "/subsets", json!([{"addresses": [{"ip": "10.0.0.1", "targetRef": target}]}]))
+        };
+        let filled = to("Pod", "shop");
+        let stray = with(&endpoints, "/subsets", json!([{"addresses": [{"ip": "6.6.6.6"}]}]));
         let other = with(&endpoints, "/metadata/name", json!("other"));
         let by = |review: Review| review.by(&controller("endpoint-controller"));
-        World::new().declare(&service()).expect(&[
+        let selecting = with(&service(), "/spec/selector", json!({"app": "web"}));
+        World::new().declare(&selecting).expect(&[
             ("made", by(Review::create(&endpoints)), Allow, RULE.name),
             ("filled", by(Review::update(&endpoints, &filled)), Allow, RULE.name),
             ("filled by a person", Review::update(&endpoints, &filled), Deny, RULE.name),
             ("deleted by a person", Review::delete(&endpoints), Deny, RULE.name),
             ("of no Service", by(Review::create(&other)), Deny, "undeclared"),
+            ("of no Pod", by(Review::update(&filled, &stray)), Deny, RULE.name),
+            ("of another namespace's Pod", by(Review::update(&filled, &to("Pod", "bank"))), Deny, RULE.name),
+            ("of a node", by(Review::create(&to("Node", "shop"))), Deny, "undeclared"),
+            ("what is of no Pod may go", Review::delete(&stray), Allow, "undeclared"),
+        ]);
+        // No controller looks at those of a Service without a selector.
+        let delegated = delegation("operator", ("", "Endpoints"), "subsets", None);
+        World::new().declare(&service()).expect(&[("no selector", by(Review::create(&filled)), Deny, "undeclared")]);
+        World::new().declare(&service()).source(|source| source.delegations = vec![delegated]).expect(&[(
+            "left to an operator",
+            Review::create(&stray).by("operator"),
+            Allow,
+            RULE.name,
+        )]);
+    }
+
+    #[test]
+    fn slices_are_their_controllers_or_nobodys() {
+        let slice = |edit: fn(&mut Value)| {
+            let mut slice = owned(
+                &json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                    "metadata": {"name": "web-x", "namespace": "shop", "labels": {
+                        "kubernetes.io/service-name": "web",
+                        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}},
+                    "endpoints": [{"addresses": ["10.0.0.1"],
+                        "targetRef": {"kind": "Pod", "namespace": "shop", "name": "web-x"}}]}),
+                ("v1", "Service", "web"),
+            );
+            edit(&mut slice);
+            slice
+        };
+        let kept = slice(|_| {});
+        let marked = slice(|s| s["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = json!("me"));
+        let of_no_pod = slice(|s| s["endpoints"] = json!([{"addresses": ["6.6.6.6"]}]));
+        let named = slice(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] = json!("bank"));
+        let empty = slice(|s| s["endpoints"] = Value::Null);
+        let mirror = slice(|s| {
+            s["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] =
+                json!("endpointslicemirroring-controller.k8s.io");
+            s["metadata"]["ownerReferences"][0]["kind"] = json!("Endpoints");
+            s["endpoints"] = json!([{"addresses": ["192.0.2.1"]}]);
+        });
+        let by = |review: Review| review.by(&controller("endpointslice-controller"));
+        let mirrored = || Review::create(&mirror).by(&controller("endpointslicemirroring-controller"));
+        let selecting = with(&service(), "/spec/selector", json!({"app": "web"}));
+        World::new().declare(&selecting).expect(&[
+            ("made", by(Review::create(&kept)), Allow, "child"),
+            ("emptied", by(Review::update(&kept, &empty)), Allow, "child"),
+            ("deleted by a person", Review::delete(&kept), Deny, "child"),
+            ("taken from its controller", by(Review::update(&kept, &marked)), Deny, "child"),
+            ("another's", by(Review::create(&marked)), Deny, "undeclared"),
+            ("another's may go", Review::delete(&marked), Allow, "undeclared"),
+            ("led elsewhere", by(Review::update(&kept, &of_no_pod)), Deny, "child"),
+            ("what leads elsewhere may be mended", by(Review::update(&of_no_pod, &kept)), Allow, "child"),
+            ("of no Pod", by(Review::create(&of_no_pod)), Deny, "undeclared"),
+            ("of another Service", by(Review::create(&named)), Deny, "undeclared"),
+            ("a mirror of what selects Pods", mirrored(), Deny, "undeclared"),
+        ]);
+        World::new().declare(&service()).expect(&[
+            ("of a Service without a selector", by(Review::create(&kept)), Deny, "undeclared"),
+            ("a mirror of its Endpoints", mirrored(), Allow, "child"),
         ]);
     }
 
     #[test]
-    fn accounts_and_the_root_ca_of_a_namespace() {
+    fn the_account_of_a_namespace_is_empty() {
         let account =
             json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "shop"}});
         let filled = with(&account, "/imagePullSecrets", json!([{"name": "x"}]));
-        let ca = with(&config_map("kube-root-ca.crt"), "/data", json!({"ca.crt": "PEM"}));
-        let more = with(&ca, "/data/other", json!("x"));
-        let by = |review: Review| review.by(&controller("root-ca-cert-publisher"));
-        World::new().expect(&[
+        let annotated =
+            with(&account, "/metadata/annotations", json!({"eks.amazonaws.com/role-arn": "arn:evil", "a": "b"}));
+        let partly = without(&annotated, "/metadata/annotations/a");
+        let by = |review: Review| review.by(&controller("service-account-controller"));
+        let cases = [
             ("an empty account", Review::create(&account), Allow, RULE.name),
             ("one that holds something", Review::create(&filled), Deny, RULE.name),
-            (
-                "by its controller",
-                Review::create(&filled).by(&controller("service-account-controller")),
-                Deny,
-                RULE.name,
-            ),
+            ("by its controller", by(Review::create(&filled)), Deny, RULE.name),
             ("filled later", Review::update(&account, &filled), Deny, RULE.name),
+            ("filled by its controller", by(Review::update(&account, &filled)), Deny, RULE.name),
+            ("annotated", Review::update(&account, &annotated), Deny, RULE.name),
+            ("deleted", Review::delete(&account), Deny, RULE.name),
+            ("the way back", Review::update(&annotated, &account), Allow, RULE.name),
+            ("half of the way back", Review::update(&annotated, &partly), Allow, RULE.name),
+            ("another way", Review::update(&annotated, &filled), Deny, RULE.name),
+            ("what was altered may go", Review::delete(&filled), Allow, RULE.name),
             ("another account", Review::create(&with(&account, "/metadata/name", json!("x"))), Deny, "undeclared"),
-            ("the CA", by(Review::create(&ca)), Allow, RULE.name),
+        ];
+        World::new().expect(&cases);
+    }
+
+    #[test]
+    fn the_root_ca_of_a_namespace_is_the_clusters() {
+        let [own, foreign] = ["own", "foreign"].map(|name| Authority::new(name).unwrap().certificate().to_owned());
+        let holding = |text: &str| with(&config_map("kube-root-ca.crt"), "/data", json!({"ca.crt": text}));
+        let ca = holding(&own);
+        let evil = holding(&foreign);
+        let both = holding(&format!("{own}{foreign}"));
+        let more = with(&ca, "/data/other", json!("x"));
+        let annotated = |key: &str| with(&ca, "/metadata/annotations", json!({key: "x"}));
+        let described = annotated("kubernetes.io/description");
+        let by = |review: Review| review.by(&controller("root-ca-cert-publisher"));
+        let known = World::new().meta(|meta| meta.root_authorities = own.clone());
+        known.expect(&[
+            ("by its publisher", by(Review::create(&described)), Allow, RULE.name),
+            ("by a person", Review::create(&ca), Allow, RULE.name),
+            ("another one", by(Review::create(&evil)), Deny, RULE.name),
+            ("changed by its publisher", by(Review::update(&ca, &evil)), Deny, RULE.name),
+            ("one more", by(Review::update(&ca, &both)), Deny, RULE.name),
+            ("in another layout", Review::update(&ca, &holding(&format!("# ours\n{own}"))), Allow, RULE.name),
+            ("with more in it", by(Review::update(&ca, &more)), Deny, RULE.name),
+            ("annotated", Review::update(&ca, &annotated("x")), Deny, RULE.name),
+            ("the way back", Review::update(&evil, &ca), Allow, RULE.name),
+            ("what was altered may go", Review::delete(&evil), Allow, RULE.name),
+            ("what was not", Review::delete(&ca), Deny, RULE.name),
+        ]);
+        World::new().expect(&[
+            ("not known: by its publisher", by(Review::create(&ca)), Allow, RULE.name),
+            ("by a person", Review::create(&ca), Deny, RULE.name),
+            ("changed by its publisher", by(Review::update(&ca, &evil)), Allow, RULE.name),
+            ("changed by a person", Review::update(&ca, &evil), Deny, RULE.name),
             ("with more in it", by(Review::create(&more)), Deny, RULE.name),
             ("more later", by(Review::update(&ca, &more)), Deny, RULE.name),
-            ("by a person", Review::create(&ca), Deny, RULE.name),
+            ("and without it again", Review::update(&more, &ca), Allow, RULE.name),
+        ]);
+        assert!(matches!(known.class(&evil), ObjectClass::Altered { .. }));
+        assert!(matches!(known.class(&described), ObjectClass::Generated { .. }));
+        let rotating = delegation(&controller("root-ca-cert-publisher"), ("", "ConfigMap"), "data[ca.crt]", None);
+        known.source(|source| source.delegations = vec![rotating]).expect(&[
+            ("left to its publisher by Git", by(Review::update(&ca, &both)), Allow, RULE.name),
+            ("and to nobody else", Review::update(&ca, &both), Deny, RULE.name),
         ]);
     }
 

@@ -10,6 +10,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PostParams;
 use kube::{Api, Client, Config};
 
+use crate::tls::authorities;
+
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -19,6 +21,8 @@ pub struct Connected {
     pub cluster: String,
     /// This process's name in the cluster.
     pub user: String,
+    /// Certificates of the authorities by which it knows the API server, as PEM.
+    pub authorities: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +43,11 @@ pub async fn connect() -> Result<Connected, ConnectError> {
     let mut config = Config::infer().await?;
     // The API server is reached directly: a proxy for the world outside would get the cluster's credentials.
     config.proxy_url = None;
+    let authorities = authorities::join(config.root_cert.iter().flatten().map(Vec::as_slice));
     let client = Client::try_from(config).map_err(ConnectError::Client)?;
     let (cluster, user) = who_am_i(&client).await?;
     tracing::info!(cluster, user, "reconciling");
-    Ok(Connected { client, cluster, user })
+    Ok(Connected { client, cluster, user, authorities })
 }
 
 async fn who_am_i(client: &Client) -> Result<(String, String), ConnectError> {
