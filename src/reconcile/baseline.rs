@@ -29,8 +29,8 @@ pub enum BaselineError {
     #[error(
         "the record of what was there before Enforcement \"{enforcement}\" is damaged ({what}). What is in force stays so, \
          and nothing is pruned or recorded anew. Restore the Secrets gitadel-baseline-{enforcement}-* in gitadel-system \
-         from a backup; or commit the Enforcement with action: Observe, delete them, and commit action: Enforce to record \
-         what is there then"
+         from a backup; or commit the Enforcement with action: Observe, and then again with action: Enforce to record what \
+         is there then"
     )]
     Damaged { enforcement: String, what: String },
 }

@@ -45,13 +45,15 @@ impl BaselineState {
         }
     }
 
-    /// What was only looked at is no baseline to enforce by; what was frozen is enough to look at.
+    /// What was only looked at is no baseline to enforce by, and what was recorded is none to look at: when enforcement
+    /// begins again, what is there then is recorded.
     #[must_use]
     pub fn under(self, action: Action) -> Self {
         match (self, action) {
             (Self::Observed(_), Action::Enforce) => Self::Missing,
-            (Self::Frozen, Action::Observe | Action::Warn) => Self::Missing,
-            (state, _) => state,
+            (Self::Observed(objects), Action::Observe | Action::Warn) => Self::Observed(objects),
+            (_, Action::Observe | Action::Warn) => Self::Missing,
+            (state, Action::Enforce) => state,
         }
     }
 
@@ -76,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_recorded_outlives_a_change_of_the_action() {
+    fn what_is_recorded_counts_where_it_is_enforced() {
         let recorded = || Recorded(Arc::default());
         let cases = [
             (Observed(3), Action::Enforce, false),
@@ -84,7 +86,7 @@ mod tests {
             (Frozen, Action::Enforce, true),
             (Frozen, Action::Observe, false),
             (recorded(), Action::Enforce, true),
-            (recorded(), Action::Observe, true),
+            (recorded(), Action::Observe, false),
             (Missing, Action::Enforce, false),
         ];
         for (number, (state, action, closed)) in cases.into_iter().enumerate() {

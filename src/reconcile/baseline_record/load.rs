@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::{RecordError, Recorder};
 use crate::admission::own::baseline_of;
-use crate::api::Action;
 use crate::compare::mask_secret;
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
@@ -29,11 +28,11 @@ impl Recorder<'_> {
     ///
     /// # Errors
     /// It is damaged, or cannot be read. Then the state says that nothing is known.
-    pub async fn load(&self, enforcement: &str, action: Action, state: &mut BaselineState) -> Result<(), RecordError> {
+    pub async fn load(&self, enforcement: &str, state: &mut BaselineState) -> Result<(), RecordError> {
         if state.is_recorded() {
             return Ok(());
         }
-        let record = match self.read(enforcement, action).await {
+        let record = match self.read(enforcement).await {
             Ok(record) => record,
             Err(error) => {
                 *state = BaselineState::Unknown;
@@ -54,12 +53,12 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    async fn read(&self, enforcement: &str, action: Action) -> Result<Option<Baseline>, RecordError> {
+    async fn read(&self, enforcement: &str) -> Result<Option<Baseline>, RecordError> {
         let world = self.workshop.publisher.world();
         let known = known_digests(world.snapshot.meta(), enforcement);
         let shards = self.shards(enforcement).await?;
         if !known.is_empty() {
-            return self.proven(enforcement, action, &world, &known, shards).await.map(Some);
+            return self.proven(enforcement, &world, &known, shards).await.map(Some);
         }
         if shards.is_empty() && self.had_one(enforcement, &world).await? {
             let what =
@@ -90,7 +89,6 @@ impl Recorder<'_> {
     async fn proven(
         &self,
         enforcement: &str,
-        action: Action,
         world: &World,
         known: &Digests,
         mut shards: Vec<Value>,
@@ -107,9 +105,7 @@ impl Recorder<'_> {
             known.len(),
             shards.len()
         );
-        // Where nothing is enforced, a record may be taken away.
-        let remembered =
-            if action == Action::Enforce { self.remembered(enforcement, world).await? } else { Vec::new() };
+        let remembered = self.remembered(enforcement, world).await?;
         match rebuilt(enforcement, known, part, remembered.into_iter()) {
             Some(baseline) => {
                 tracing::warn!(

@@ -50,6 +50,18 @@ impl Recorder<'_> {
         }
         Ok(restored)
     }
+
+    /// Takes a record away that counts no longer.
+    ///
+    /// # Errors
+    /// The API server does not answer, or a webhook does not know it yet. The next round tries again.
+    pub async fn discard(&self, enforcement: &str) -> Result<(), RecordError> {
+        for shard in self.shards(enforcement).await? {
+            self.secrets().delete(metadata(&shard, "name"), &DeleteParams::default()).await?;
+            tracing::info!(enforcement, "the record of its baseline is taken away: nothing is enforced");
+        }
+        Ok(())
+    }
 }
 
 fn content(secret: &Secret) -> impl PartialEq + '_ {

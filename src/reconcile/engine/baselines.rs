@@ -18,25 +18,26 @@ use crate::reconcile::publish::PublishError;
 use crate::reconcile::round::Participant;
 
 /// Reads the records of all Enforcements: they tell which of them were in force before this process began. True where
-/// one could not be read. One that `changed` where nothing is enforced is read again: there it may be taken away.
-pub async fn load(workshop: &Workshop, known: &mut BTreeMap<String, Known>, changed: bool) -> bool {
+/// one could not be read. Where nothing is enforced there is none: what is there when enforcement begins is recorded then.
+pub async fn load(workshop: &Workshop, known: &mut BTreeMap<String, Known>) -> bool {
     let world = workshop.publisher.world();
     let recorder = Recorder::new(workshop, &world.kinds);
     let mut failed = false;
     for (name, known) in known {
         let action = known.settings.action;
+        let was_recorded = known.baseline.is_recorded();
         known.baseline = std::mem::take(&mut known.baseline).under(action);
-        if changed && action != Action::Enforce && known.baseline.is_recorded() {
-            known.baseline = BaselineState::Unknown;
-        }
-        let mut loaded = recorder.load(name, action, &mut known.baseline).await;
-        if action != Action::Enforce && matches!(loaded, Err(RecordError::Baseline(_))) {
-            known.baseline = BaselineState::Missing;
-            loaded = recorder.disown(name).await.map_err(RecordError::from);
-        }
-        if loaded.is_ok() && action == Action::Enforce && matches!(known.baseline, BaselineState::Missing) {
-            loaded = recorder.forget(name).await.map_err(RecordError::from);
-        }
+        let loaded = if action == Action::Enforce {
+            match recorder.load(name, &mut known.baseline).await {
+                Ok(()) if matches!(known.baseline, BaselineState::Missing) => {
+                    recorder.forget(name).await.map_err(RecordError::from)
+                }
+                loaded => loaded,
+            }
+        } else {
+            known.record_outdated |= was_recorded;
+            recorder.disown(name).await.map_err(RecordError::from)
+        };
         match loaded {
             Ok(()) => known.baseline_problem = None,
             Err(error) => {
@@ -112,12 +113,18 @@ pub async fn settle_doubts(
     Ok(differs)
 }
 
-/// Puts records back, on the leader, that were deleted or altered or say too much. True where one could not be.
+/// Puts records back, on the leader, that were deleted or altered or say too much, and takes away those of Enforcements
+/// that do not enforce. True where one could not be.
 pub async fn restore(workshop: &Workshop, kinds: &Kinds, known: &mut BTreeMap<String, Known>) -> bool {
     let mut failed = false;
     for (enforcement, known) in known {
-        let BaselineState::Recorded(baseline) = &known.baseline else { continue };
-        match Recorder::new(workshop, kinds).restore(enforcement, baseline).await {
+        let recorder = Recorder::new(workshop, kinds);
+        let restored = match &known.baseline {
+            BaselineState::Recorded(baseline) => recorder.restore(enforcement, baseline).await,
+            _ if known.settings.action != Action::Enforce => recorder.discard(enforcement).await.map(|()| false),
+            _ => continue,
+        };
+        match restored {
             Ok(false) => known.record_outdated = false,
             Ok(true) if known.record_outdated => known.record_outdated = false,
             Ok(true) => {

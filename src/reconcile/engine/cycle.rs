@@ -117,8 +117,8 @@ impl Cycle {
         }
         // Before the kinds: those of a baseline are registered as well. Replicas that disagree on what is registered would
         // rewrite the webhook configuration in turns.
-        let records_changed = !std::mem::replace(&mut self.records.were_read, true);
-        let mut left_undone = baselines::load(&workshop, &mut enforcements.known, records_changed).await;
+        self.records.were_read = true;
+        let mut left_undone = baselines::load(&workshop, &mut enforcements.known).await;
         let mut participants = participants(enforcements, &world);
         let kinds = self.kinds(enforcements, &participants).await?;
         let leader = *self.leader.borrow();

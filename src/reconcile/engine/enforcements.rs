@@ -20,7 +20,7 @@ use crate::reconcile::settings;
 use crate::reconcile::sources::{Failure, Follower, SourceUpdate};
 use crate::reconcile::status;
 use crate::reconcile::world::World;
-use crate::snapshot::Source;
+use crate::snapshot::{EntryClass, Source};
 use crate::supervisor::Supervisor;
 use crate::telemetry::causes;
 
@@ -127,6 +127,11 @@ impl Enforcements {
             tracing::warn!(enforcement = name, "its spec is not the declared one and does not count; it is put back");
             return false;
         }
+        let declared = as_git_enforces(&self.workshop.publisher.world(), name, value);
+        if declared.is_some() {
+            tracing::warn!(enforcement = name, "Git does not have it enforce: its spec counts as Git declares it");
+        }
+        let value = declared.as_ref().unwrap_or(value);
         let understood = settings::read(value).and_then(|enforcement| {
             let settings = settings::source(&enforcement)?;
             Ok((enforcement, settings))
@@ -250,6 +255,21 @@ pub(super) fn is_as_declared(world: &World, name: &str, live: Option<&Value>) ->
         (Some(live), Some(spec)) => live.root() == spec,
         _ => false,
     }
+}
+
+/// An Enforcement with the spec that Git declares, where it enforces and Git has it observe or warn. That is drift which
+/// nobody would undo: only it would enforce what Git says, and until then everything else as well.
+fn as_git_enforces(world: &World, name: &str, live: &Value) -> Option<Value> {
+    let id = ObjectId::new(GROUP, "Enforcement", "", name);
+    let entry = world.entry(id.as_ref()).ok().flatten().filter(|entry| entry.class() == EntryClass::Declared)?;
+    let spec = entry.canonical()?.get("spec")?.to_value();
+    let enforces = |spec: &Value| spec["action"] == "Enforce";
+    if world.enforces(id.as_ref()) || enforces(&spec) || !enforces(&live["spec"]) {
+        return None;
+    }
+    let mut declared = live.clone();
+    declared["spec"] = spec;
+    Some(declared)
 }
 
 fn named(object: Observed) -> (String, Value) {
