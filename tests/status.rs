@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde_json::json;
 use support::eventually;
@@ -82,4 +84,16 @@ async fn the_guard_against_deletions_says_that_it_holds_back() {
     assert_eq!(reason(&governed.status().await, "Converged"), "Problems");
     let events = ["get", "events", "--all-namespaces", "-o", "jsonpath={.items[*].reason}"];
     eventually("an Event", async || governed.kubectl(&events).stdout.contains("DeletionGuard").then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_is_gone_does_not_count_as_enforcing() {
+    let mut governed = Governed::start(&[("shop.yaml", SHOP)]).await;
+    governed.stop_webhook();
+    let limit = Duration::from_secs(60);
+    governed.until("the loss", limit, |status| reason(status, "Enforcing") == "WebhookUnreachable").await;
+    let said = governed.kubectl(&["create", "configmap", "mine", "--from-literal=a=b"]);
+    assert!(!said.success, "it fails closed: {said:?}");
+    governed.run_webhook();
+    governed.until("its return", limit, |status| condition(status, "Enforcing") == "True").await;
 }

@@ -28,6 +28,8 @@ pub enum Force {
     Pending,
     /// A canary was rejected since the configuration was last written or altered.
     Proven,
+    /// The API server gets no answer of the webhook.
+    Unreachable,
     /// Nothing that is enforced exists where a canary could be tried.
     NoPlace,
 }
@@ -192,7 +194,8 @@ fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, for
             force.send_replace(Force::NoPlace);
         }
         GuardEvent::NotEnforcing { error } => {
-            force.send_replace(Force::Pending);
+            let is_reached = !matches!(error, CanaryError::Unreachable { .. });
+            force.send_replace(if is_reached { Force::Pending } else { Force::Unreachable });
             tracing::error!(%error, "the webhook does not reject what it should");
         }
         GuardEvent::StoreFailed { error } => {

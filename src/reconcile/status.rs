@@ -124,6 +124,11 @@ fn enforcement(facts: &Facts) -> (bool, Reason, &'static str) {
             "Unproven",
             "the webhook is registered; nothing exists yet in the scope by which it could be tried whether it is obeyed",
         ),
+        (Action::Enforce, Force::Unreachable) => (
+            false,
+            "WebhookUnreachable",
+            "the API server gets no answer of the webhook: until it does, no write in the scope passes",
+        ),
         // The proof in its own scope comes with the baseline.
         (Action::Enforce, Force::Proven) if facts.baseline_recorded => {
             (true, "WebhookActive", "the webhook judges every write in the scope")
@@ -328,6 +333,7 @@ mod tests {
             (Action::Enforce, Force::Proven, true, ("True", "WebhookActive"), 3),
             (Action::Enforce, Force::Proven, false, ("False", "WebhookPending"), 3),
             (Action::Enforce, Force::Pending, true, ("False", "WebhookPending"), 3),
+            (Action::Enforce, Force::Unreachable, true, ("False", "WebhookUnreachable"), 3),
             (Action::Enforce, Force::NoPlace, true, ("False", "Unproven"), 3),
             (Action::Warn, Force::Proven, true, ("False", "Warning"), 0),
             (Action::Observe, Force::Proven, true, ("False", "Observing"), 0),

@@ -88,7 +88,12 @@ async fn what_is_deleted_or_altered_comes_back_and_is_proven() {
         stored_and_enforcing(&mut leader, Cause::Altered).await;
         assert!(is_in_force(&api.get(NAME).await.unwrap(), &wanted), "{edit}");
     }
-    assert!(follower.try_recv().is_err(), "the follower had nothing to do");
+    // It acts where the leader does not, which on a busy machine may be late as well; but never at once.
+    while let Ok(event) = follower.try_recv() {
+        if let GuardEvent::Stored { after, .. } = event {
+            assert!(after >= Duration::from_millis(200), "the follower did not stand back: {after:?}");
+        }
+    }
 
     // Deleted with a finalizer: it has to go before it can come back.
     let finalizer = json!({"metadata": {"finalizers": ["example.org/keep"]}});
@@ -116,20 +121,22 @@ async fn storing_is_exact_while_others_write() {
     let recorder = Recorder::start().await;
     let api = Api::<ValidatingWebhookConfiguration>::all(client);
     let wanted = configuration(&recorder);
-    let first = store(&api, &wanted, None).await.unwrap();
+    let first = store(&api, &wanted, None).await.unwrap().configuration;
     // Out of date on purpose: the write has to find out by itself.
     let label = json!({"metadata": {"labels": {"edited": "true"}}});
     api.patch(NAME, &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
     let mut stale = first.clone();
     stale.metadata.labels = None;
     let second = store(&api, &wanted, Some(&stale)).await.unwrap();
-    assert!(is_in_force(&second, &wanted));
-    assert_eq!(second.metadata.uid, first.metadata.uid);
-    let unchanged = store(&api, &wanted, Some(&second)).await.unwrap();
-    assert_eq!(unchanged.metadata.resource_version, second.metadata.resource_version, "nothing is written twice");
+    assert!(second.written && is_in_force(&second.configuration, &wanted));
+    assert_eq!(second.configuration.metadata.uid, first.metadata.uid);
+    let unchanged = store(&api, &wanted, Some(&second.configuration)).await.unwrap();
+    assert!(!unchanged.written);
+    let versions = [&unchanged, &second].map(|stored| &stored.configuration.metadata.resource_version);
+    assert_eq!(versions[0], versions[1], "nothing is written twice");
 
     // Deleted behind our back.
     api.delete(NAME, &DeleteParams::default()).await.unwrap();
-    let third = store(&api, &wanted, Some(&stale)).await.unwrap();
+    let third = store(&api, &wanted, Some(&stale)).await.unwrap().configuration;
     assert_ne!(third.metadata.uid, first.metadata.uid);
 }

@@ -12,6 +12,7 @@ use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::canary::{Canary, CanaryError, prove_enforcing};
@@ -23,6 +24,9 @@ use crate::telemetry::causes;
 
 /// How long the canary is tried after a restoration.
 const PROOF_BOUND: Duration = Duration::from_secs(30);
+/// How often it is tried while nothing changes, and how long: the webhook may be gone, and its configuration is not.
+const CHECK_INTERVAL: Duration = Duration::from_secs(15);
+const CHECK_BOUND: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub enum GuardEvent {
@@ -74,15 +78,23 @@ impl Guard {
         let mut standing = Standing::default();
         standing.desire(self.desired.borrow_and_update().clone());
         let mut proof: Option<Proof> = None;
+        // It was told, of this canary, and nothing else since.
+        let mut is_enforcing = false;
+        let mut check = tokio::time::interval_at(tokio::time::Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let leader = *self.leader.borrow_and_update();
             let due = standing.assess(leader, Instant::now());
             if leader && due.is_none() && standing.take_unproven() {
-                // An earlier process stored it, or it could not be proven before.
-                let canary = self.canary.borrow().clone();
-                proof = canary.map(|canary| Proof::begin(self.client.clone(), canary, Cause::Planned, Instant::now()));
+                // An earlier process stored it, it could not be proven before, or that was long ago.
+                is_enforcing &= !self.canary.has_changed().unwrap_or(false);
+                let canary = self.canary.borrow_and_update().clone();
+                proof = canary.map(|canary| {
+                    Proof::begin(self.client.clone(), canary, Cause::Planned, Instant::now(), CHECK_BOUND)
+                });
             }
             let restore = OptionFuture::from(due.map(|at| tokio::time::sleep_until(at.into())));
+            let is_proving = proof.is_some();
             let proven = OptionFuture::from(proof.as_mut().map(|proof| &mut proof.outcome));
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -99,27 +111,37 @@ impl Guard {
                     standing.desire(self.desired.borrow_and_update().clone());
                 }
                 Ok(()) = self.leader.changed() => {}
+                _ = check.tick(), if !is_proving => standing.not_proven(),
                 Some(outcome) = proven => {
                     if let Some(Proof { cause, since, .. }) = proof.take() {
-                        on_event(match outcome {
-                            Ok(_) => GuardEvent::Enforcing { cause, after: since.elapsed() },
+                        let was_enforcing = std::mem::replace(&mut is_enforcing, outcome.is_ok());
+                        match outcome {
+                            Ok(_) if was_enforcing => {}
+                            Ok(_) => on_event(GuardEvent::Enforcing { cause, after: since.elapsed() }),
                             Err(error) => {
                                 standing.not_proven();
-                                GuardEvent::NotEnforcing { error }
+                                on_event(GuardEvent::NotEnforcing { error });
                             }
-                        });
+                        }
                     }
                 }
                 Some(()) = restore => {
                     let Some((wanted, deviation)) = standing.to_store() else { continue };
                     match store(&api, wanted, standing.live()).await {
-                        Ok(stored) => {
-                            standing.stored(stored, Instant::now());
+                        Ok(StoredConfiguration { configuration, written }) => {
+                            standing.stored(configuration, Instant::now());
+                            if !written && !leader {
+                                // The leader was faster.
+                                continue;
+                            }
+                            is_enforcing = false;
                             on_event(GuardEvent::Stored { cause: deviation.cause, after: deviation.since.elapsed() });
                             let canary = self.canary.borrow().clone();
                             // A second deviation before the first one's proof prolongs the same window.
                             let since = proof.as_ref().map_or(deviation.since, |open| open.since.min(deviation.since));
-                            proof = canary.map(|canary| Proof::begin(self.client.clone(), canary, deviation.cause, since));
+                            proof = canary.map(|canary| {
+                                Proof::begin(self.client.clone(), canary, deviation.cause, since, PROOF_BOUND)
+                            });
                         }
                         Err(error) => {
                             standing.failed(Instant::now());
@@ -140,10 +162,17 @@ struct Proof {
 }
 
 impl Proof {
-    fn begin(client: Client, canary: Canary, cause: Cause, since: Instant) -> Self {
-        let outcome = async move { prove_enforcing(client, &canary, PROOF_BOUND).await }.boxed();
+    fn begin(client: Client, canary: Canary, cause: Cause, since: Instant, bound: Duration) -> Self {
+        let outcome = async move { prove_enforcing(client, &canary, bound).await }.boxed();
         Self { cause, since, outcome }
     }
+}
+
+/// What is stored, and whether it had to be written for that.
+#[derive(Debug)]
+pub struct StoredConfiguration {
+    pub configuration: ValidatingWebhookConfiguration,
+    pub written: bool,
 }
 
 /// Makes the stored configuration the desired one. Exact also while others write: a conflict is read again.
@@ -151,13 +180,15 @@ pub async fn store(
     api: &Api<ValidatingWebhookConfiguration>,
     wanted: &ValidatingWebhookConfiguration,
     live: Option<&ValidatingWebhookConfiguration>,
-) -> Result<ValidatingWebhookConfiguration, kube::Error> {
+) -> Result<StoredConfiguration, kube::Error> {
     let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
     let mut live = live.cloned();
     loop {
         let attempt = match &live {
             None => api.create(&params, wanted).await,
-            Some(live) if is_in_force(live, wanted) => return Ok(live.clone()),
+            Some(live) if is_in_force(live, wanted) => {
+                return Ok(StoredConfiguration { configuration: live.clone(), written: false });
+            }
             Some(live) => {
                 let mut next = wanted.clone();
                 next.metadata.resource_version = live.metadata.resource_version.clone();
@@ -171,7 +202,7 @@ pub async fn store(
             {
                 live = api.get_opt(NAME).await?;
             }
-            outcome => return outcome,
+            outcome => return outcome.map(|configuration| StoredConfiguration { configuration, written: true }),
         }
     }
 }
