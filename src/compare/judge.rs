@@ -12,7 +12,7 @@ use super::place::{Freedom, Place, Step};
 use super::roster::{Identity, Roster, union};
 use super::unit::Sides;
 use super::wanted::describes;
-use super::{Fault, Finding, Latitude, SchemaNode};
+use super::{Fault, Finding, Latitude, SchemaNode, Segment};
 use crate::document::{Map, Node, View};
 
 /// What keeps the write `old` → `new` from being admitted; nothing if it only moves the object toward `canonical`.
@@ -50,14 +50,18 @@ impl<'a> States<'a> {
     }
 }
 
+fn is_of_metadata(finding: &Finding) -> bool {
+    matches!(finding.path.0.first(), Some(Segment::Field(name)) if name == "metadata")
+}
+
 pub(super) struct Judge<'a> {
     pub place: Place<'a>,
     object: Node<'a>,
     findings: Vec<Finding>,
     /// Allotted values that the write drops. The server itself drops a node port when the type of the Service changes;
-    /// so this is admitted together with a change that Git declares, and not alone.
+    /// so this is admitted together with a change beside it that Git declares, and not alone: metadata drops nothing.
     dropped: Vec<Finding>,
-    /// Something governed becomes what Git declares.
+    /// Something governed, and not of the metadata, becomes what Git declares.
     moved: bool,
     /// The object is being created: nobody has set a free field yet, and Git's value stands.
     creating: bool,
@@ -90,9 +94,8 @@ impl<'a> Judge<'a> {
             }
         }
         self.visit(States { old, new: Some(new), canonical: Some(canonical) }, schema.root());
-        if !self.moved {
-            self.findings.append(&mut self.dropped);
-        }
+        let moved = self.moved;
+        self.findings.extend(self.dropped.extract_if(.., |finding| !moved || is_of_metadata(finding)));
         self.findings
     }
 
@@ -199,7 +202,7 @@ impl<'a> Judge<'a> {
     fn visit_unit(&mut self, states: States<'a>, schema: Option<&'a SchemaNode>) {
         let sides = Sides::of(self, states, schema);
         if sides.canonical && !sides.old {
-            self.moved = true;
+            self.moved();
         } else if !sides.old {
             self.refuse(states);
         }
@@ -215,7 +218,7 @@ impl<'a> Judge<'a> {
             return self.dropped.push(self.finding(Fault::Allotted, old.map(Node::to_value), None));
         }
         if !self.place.is_above_allotted() {
-            self.moved = true;
+            self.moved();
             return;
         }
         let states = States { old, new, canonical: None };
@@ -234,15 +237,21 @@ impl<'a> Judge<'a> {
                 let (old, new) = (old.find(item), new.find(item));
                 let gone = new.is_none() && !self.place.within(identity.step(item), |place| place.is_allotted());
                 if gone {
-                    self.moved = true;
+                    self.moved();
                 } else {
                     self.within(identity.step(item), |judge| judge.note_move(old, new, schema));
                 }
             }
-            self.moved |= !new.keeps_order_of(&old);
+            if !new.keeps_order_of(&old) {
+                self.moved();
+            }
         } else {
-            self.moved = true;
+            self.moved();
         }
+    }
+
+    fn moved(&mut self) {
+        self.moved |= !self.place.is_of_metadata();
     }
 
     fn refuse(&mut self, states: States<'a>) {

@@ -84,6 +84,10 @@ impl<'a> Place<'a> {
         }
     }
 
+    pub fn is_of_metadata(&self) -> bool {
+        self.is_below(&["metadata"])
+    }
+
     /// Maps whose members have nothing to do with each other, so that each is judged by itself even where Git declares
     /// none. The API server does not tell an empty one from an absent one.
     pub fn is_granular(&self) -> bool {

@@ -12,6 +12,7 @@ mod enforcement;
 mod generated;
 mod kept;
 mod machinery;
+mod namespace;
 mod own;
 mod rehearsal;
 mod scale;
@@ -55,6 +56,7 @@ pub const RULES: &[Rule] = &[
     machinery::RULE,
     terminating::RULE,
     scale::RULE,
+    namespace::RULE,
     declared::RULE,
     child::RULE,
     generated::RULE,

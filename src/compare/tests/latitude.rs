@@ -40,6 +40,7 @@ fn allotted_values_are_set_once() {
         }
         json!({"type": "NodePort", "ports": [port]})
     };
+    let by_label = case().allotted("metadata.labels[uid]");
     let case = case().allotted("spec.ports[*].nodePort").allotted("spec.clusterIP");
     case.specs(&[
         ("allotment", port(None), port(Some(32071)), port(None), &[]),
@@ -80,6 +81,16 @@ fn allotted_values_are_set_once() {
             &[],
         ),
     ]);
+    // What changes in the metadata takes nothing along, and nothing in it is taken along.
+    let labelled = |spec: &Value, labels: Value| {
+        let mut object = object(spec);
+        object["metadata"]["labels"] = labels;
+        object
+    };
+    let (had, lost) = (port(Some(32071)), port(None));
+    assert_eq!(case.judge(&labelled(&had, json!({"x": "y"})), &object(&lost), &object(&lost)).len(), 1);
+    let (old, new) = (labelled(&json!({"a": 1}), json!({"uid": "1"})), object(&json!({"a": 2})));
+    assert_eq!(by_label.judge(&old, &new, &new).len(), 1);
     assert_eq!(case.create(&object(&port(Some(3))), &object(&port(None))), []);
     assert_eq!(case.carry(&object(&port(None)), &object(&port(Some(3)))), object(&port(Some(3))));
     assert_eq!(case.difference(&object(&port(Some(3))), &object(&port(None))), []);
