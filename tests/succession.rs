@@ -51,6 +51,9 @@ async fn a_new_enforcement_is_converged_when_its_baseline_is_recorded() {
     let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
     // Nobody proves a webhook that does not run, and before the proof nothing is recorded.
     governed.run_reconciler();
+    // With nothing to enforce it gives the webhook an empty snapshot. That is no word that there is one.
+    let snapshot = governed.run_directory.join("snapshot").join(FILE_NAME);
+    eventually("the empty snapshot", async || snapshot.exists().then_some(())).await;
     governed.enforce(governed.enforcement()).await;
     let recording = |status: &Value| {
         assert_eq!(condition(status, "Converged") == "True", reason(status, "Converged") == "Converged", "{status:#}");

@@ -184,8 +184,8 @@ impl Cycle {
         baselines::publish(&self.workshop, kinds, known, participants).await?;
         baselines::release(&self.workshop, kinds, known).await?;
         publisher.publish(|world, meta| outline(world, meta, participants, kinds)).await?;
-        // Where nothing was in force, the webhook is to have a snapshot before it is asked.
-        if publisher.is_released() || participants.iter().any(|p| p.source.baseline_recorded || p.sealed) {
+        // Where nothing was in force, what Git declares comes first: the webhook may not run yet.
+        if participants.iter().any(|p| p.source.baseline_recorded || p.sealed) {
             self.governor.desire(&publisher.world(), Extent::Governed);
         }
         if self.coverage.is_new() {
@@ -255,8 +255,8 @@ impl Cycle {
         let publisher = &self.workshop.publisher;
         if publisher.world().snapshot.meta().generation == 0 {
             publisher.publish(|_, _| Some(Edit::default())).await?;
-            publisher.release().await?;
         }
+        publisher.release().await?;
         self.ready.send_replace(true);
         Ok(())
     }
