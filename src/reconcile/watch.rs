@@ -28,7 +28,7 @@ use super::tracker::Tracker;
 use crate::admission::own::is_canary;
 use crate::document::Document;
 use crate::object::{GroupKind, ObjectId};
-use crate::snapshot::KindInfo;
+use crate::snapshot::{EntryClass, KindInfo};
 use crate::supervisor::Supervisor;
 use crate::telemetry::ReconcileMetrics;
 
@@ -39,6 +39,8 @@ pub enum Notice {
     KindsChanged,
     /// Something on which canonical objects depend changed.
     EnvironmentChanged,
+    /// An object is gone that was in the way of what Git declares, or that was kept until then.
+    Gone,
 }
 
 pub struct Watches {
@@ -249,6 +251,10 @@ impl Observer {
             self.tracker.mutators.note();
         }
         self.notify(id, None, false);
+        if self.is_waited_for(id) {
+            tracing::debug!(object = %id, "gone: the next round need not wait any longer");
+            let _ = self.notices.send(Notice::Gone);
+        }
         if self.is_desired(id) {
             self.drifted(id, "deleted", None);
             self.work(id.clone(), Live::Absent, since);
@@ -279,7 +285,15 @@ impl Observer {
         let world = self.publisher.world();
         matches!(
             world.entry(id.as_ref()),
-            Ok(Some(entry)) if entry.class() != crate::snapshot::EntryClass::Retained && entry.canonical().is_some()
+            Ok(Some(entry)) if entry.class() != EntryClass::Retained && entry.canonical().is_some()
+        )
+    }
+
+    fn is_waited_for(&self, id: &ObjectId) -> bool {
+        let world = self.publisher.world();
+        matches!(
+            world.entry(id.as_ref()),
+            Ok(Some(entry)) if entry.class() == EntryClass::Retained || entry.problem().is_some()
         )
     }
 
