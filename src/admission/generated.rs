@@ -5,7 +5,7 @@
 use super::builtin::CONTROLLERS;
 use super::{delegation, endpoints};
 use crate::document::Node;
-use crate::object::{ObjectId, ObjectRef};
+use crate::object::{GroupKind, ObjectId, ObjectRef};
 use crate::snapshot::{Entry, Snapshot, SnapshotError};
 
 const AUTOMANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
@@ -54,6 +54,17 @@ pub(super) fn generated_by(
         }
         _ => Ok(None),
     }
+}
+
+/// The kinds of which objects follow from one of this kind, and stay when it goes.
+pub fn followers(kind: &GroupKind) -> impl Iterator<Item = GroupKind> + use<> {
+    let followers: &[(&str, &str)] = match (kind.group.as_str(), kind.kind.as_str()) {
+        ("apps", "StatefulSet") => &[("", "PersistentVolumeClaim")],
+        ("", "PersistentVolumeClaim") => &[("", "PersistentVolume")],
+        ("", "Service") => &[("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice")],
+        _ => &[],
+    };
+    followers.iter().map(|(group, kind)| GroupKind::new(*group, *kind))
 }
 
 /// Whether the API server makes this object for itself when it starts. Roles and their bindings are not told by their

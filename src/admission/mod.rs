@@ -25,5 +25,6 @@ mod verdict;
 pub use classify::{ObjectClass, classify_by_relation, classify_object};
 pub use computed::computed;
 pub use decide::{decide, rule_names};
+pub use generated::followers;
 pub use request::{Operation, Request, RequestError, ReviewedKind, User};
 pub use verdict::{Class, Outcome, Verdict};

@@ -25,10 +25,11 @@ use super::tracker::Tracker;
 use super::unsettled::Unsettled;
 use super::world::{Tolerance, World};
 use crate::admission::own::is_canary;
+use crate::admission::{ObjectClass, classify_object};
 use crate::compare::{Finding, difference, json_patch, mask_secret};
 use crate::document::Document;
 use crate::object::ObjectId;
-use crate::snapshot::{EntryClass, KindInfo};
+use crate::snapshot::{EntryClass, KindInfo, SnapshotError};
 use crate::telemetry::ReconcileMetrics;
 
 /// All that a worker needs; shared by all of them.
@@ -53,7 +54,7 @@ enum ConvergeError {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     #[error(transparent)]
-    Snapshot(#[from] crate::snapshot::SnapshotError),
+    Snapshot(#[from] SnapshotError),
     #[error("the cluster serves no kind {0} now")]
     UnknownKind(String),
     #[error("it is still being deleted; it is made again when it is gone")]
@@ -159,6 +160,10 @@ impl Workshop {
             (Some(Assessment::Free | Assessment::Kept), Some(live))
                 if goes(work.cause, world.entry(work.id.as_ref())?.is_some()) =>
             {
+                if is_left_to_others(&world, kind, &live)? {
+                    tracing::info!(object = %work.id, "left Git, and stays for what it follows from");
+                    return Ok(());
+                }
                 self.delete(&world, kind, work, &live).await
             }
             (None, _) => self.write(&world, kind, work, None, Vec::new()).await,
@@ -300,6 +305,13 @@ impl Workshop {
         }
         Ok(())
     }
+}
+
+/// Whether an object that Git declares no more follows from another, or the API server makes it for itself: then it is as
+/// if Git had never declared it.
+fn is_left_to_others(world: &World, kind: &KindInfo, live: &Value) -> Result<bool, SnapshotError> {
+    let class = classify_object(&world.snapshot, kind, Document::from_value(live).root())?;
+    Ok(matches!(class, ObjectClass::Generated { .. } | ObjectClass::Child { .. } | ObjectClass::Bootstrap))
 }
 
 /// Whether an object is of the version that counts. The watch may show another.

@@ -31,7 +31,7 @@ use super::publish::{Edit, PublishError};
 use super::queue::Queue;
 use super::sources::SourceState;
 use crate::api::Problem;
-use crate::object::ObjectId;
+use crate::object::{GroupKind, ObjectId};
 use crate::snapshot::Source;
 
 /// Objects whose content is held at once.
@@ -70,6 +70,8 @@ pub struct RoundReport {
     pub kinds_changed: bool,
     /// Objects in the inventory of which nothing could be found out yet.
     pub undecided: BTreeSet<ObjectId>,
+    /// Kinds of which objects may be there that followed from one that was pruned.
+    pub bereft: BTreeSet<GroupKind>,
     /// Sources whose inventory could not be looked through.
     pub not_recalled: BTreeSet<usize>,
 }

@@ -114,6 +114,16 @@ impl Watches {
         }
     }
 
+    /// Lists some kinds anew with the next [`Self::watch`]: what followed from something that is gone may be drift.
+    pub fn look_again(&mut self, kinds: &BTreeSet<GroupKind>) {
+        for kind in kinds {
+            if let Some((_, watch)) = self.running.remove(kind) {
+                watch.cancel();
+                self.observer.tracker.unlisted(kind);
+            }
+        }
+    }
+
     /// Lists everything anew: after the scopes changed, what was of no interest may be drift.
     pub fn restart(&mut self) {
         for (_, (_, watch)) in self.running.drain() {

@@ -61,6 +61,11 @@ impl Coverage {
         }
     }
 
+    /// Of these kinds there may be objects that followed from what is gone.
+    pub fn look_again(&mut self, kinds: &BTreeSet<GroupKind>) {
+        self.watches.look_again(kinds);
+    }
+
     pub fn cover(&mut self, participants: &[Participant], kinds: &Kinds) {
         let scopes: Vec<Source> = participants
             .iter()

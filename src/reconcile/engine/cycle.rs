@@ -168,6 +168,7 @@ impl Cycle {
         }
         // Nothing undeclared is removed before that: what this process does not know yet, another may just have applied.
         workshop.unsettled.replace(enforcements.not_current());
+        self.coverage.look_again(&done.bereft);
         self.coverage.cover(&participants, &kinds);
         self.ready.send_replace(true);
         Ok(left_undone || done.retry || !kinds.complete)

@@ -6,6 +6,7 @@ use std::time::Instant;
 use futures::{StreamExt, stream};
 
 use super::{PARALLEL, Participant, Round, RoundError, RoundReport};
+use crate::admission::followers;
 use crate::api::Problem;
 use crate::object::ObjectId;
 use crate::reconcile::converge::SERVED_LIMIT;
@@ -54,6 +55,7 @@ impl Round<'_> {
             return Ok(());
         }
         let published = self.workshop.publisher.publish(|_, _| Some(edit)).await?;
+        report.bereft.extend(prune.iter().flat_map(|id| followers(&id.kind)));
         if self.leader && !prune.is_empty() {
             self.workshop.publisher.served(&published, SERVED_LIMIT).await;
             self.workshop.peers.wait(&self.workshop.publisher.reached(Step::FINISHED)).await;
