@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use jiff::Timestamp;
 
 use super::judge::{BadReview, Finding, Judge, Judgement, judge};
@@ -19,6 +19,8 @@ use crate::telemetry::AdmissionMetrics;
 pub const ADMIT_PATH: &str = "/admit";
 /// Well above what an API server sends: it stores objects of at most 3 MiB, and a review holds two.
 pub const LARGEST_BODY: usize = 16 << 20;
+/// What is heard out of a body that is too large.
+const HEARD_OUT: usize = 4 * LARGEST_BODY;
 /// The API server gives a webhook ten seconds: what took so long to arrive is of no use any more.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a denial waits for a snapshot in preparation, which may allow what this one does not.
@@ -66,8 +68,17 @@ impl Reviews {
         if request.method() != Method::POST {
             return Err(Failure::Method);
         }
-        let body = tokio::time::timeout(BODY_TIMEOUT, self.room.read(request.into_body())).await;
-        let mut body = body.map_err(|_| Failure::TooSlow)?.map_err(Failure::Body)?;
+        let version = request.version();
+        let mut body = request.into_body();
+        let read = async {
+            let read = self.room.read(&mut body).await;
+            if version == Version::HTTP_2 && matches!(read, Err(ReadError::TooLarge)) {
+                hear_out(&mut body).await;
+            }
+            read
+        };
+        let read = tokio::time::timeout(BODY_TIMEOUT, read).await;
+        let mut body = read.map_err(|_| Failure::TooSlow)?.map_err(Failure::Body)?;
         let begun = Instant::now();
         let snapshot = self.store.load().ok_or(Failure::NoSnapshot)?;
         let review = Document::from_json(body.as_bytes())
@@ -94,6 +105,16 @@ impl Reviews {
     /// Inline, on the thread that serves: a decision takes microseconds, handing it over would take longer.
     fn judge(&self, review: &Document, snapshot: &Snapshot) -> Result<Judgement, Failure> {
         judge(self.judge, review, snapshot, Timestamp::now()).map_err(Failure::Review)
+    }
+}
+
+/// Reads and forgets what a client is still sending. Over HTTP/2 the stream is reset where that is not read, and then the
+/// client may never see the answer that says what is wrong.
+async fn hear_out<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
+    let mut left = HEARD_OUT;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+        left = rest;
     }
 }
 

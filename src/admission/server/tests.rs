@@ -1,10 +1,12 @@
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
+use hyper::{Method, Request, StatusCode, Version};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -127,6 +129,28 @@ async fn a_body_that_is_too_large_is_not_read() {
     let mut largest = vec![b' '; super::LARGEST_BODY - 2];
     largest.extend_from_slice(b"{}");
     assert_eq!(setting.post(largest).await.0, StatusCode::OK);
+}
+
+/// How much of an endless body is read before it is refused.
+async fn heard_of_an_endless_body(version: Version) -> usize {
+    let setting = Setting::with_snapshot(by_generation);
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&heard);
+    let chunks = futures::stream::repeat_with(move || {
+        counted.fetch_add(1 << 20, Ordering::Relaxed);
+        Ok::<_, Infallible>(Frame::data(vec![b' '; 1 << 20].into()))
+    });
+    let request = Request::post("/admit").version(version).body(StreamBody::new(chunks)).unwrap();
+    assert_eq!(setting.reviews.answer(request).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    heard.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn over_http_2_who_sends_too_much_is_heard_out_within_bounds() {
+    let cut_short = heard_of_an_endless_body(Version::HTTP_11).await;
+    assert!(cut_short <= super::LARGEST_BODY + (1 << 20), "{cut_short}");
+    let heard_out = heard_of_an_endless_body(Version::HTTP_2).await;
+    assert!((4 * super::LARGEST_BODY..6 * super::LARGEST_BODY).contains(&heard_out), "{heard_out}");
 }
 
 #[tokio::test]
