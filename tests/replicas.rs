@@ -8,13 +8,16 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use gitadel::reconcile::lease::{Candidate, LEASE_NAME, Timing};
 use gitadel::reconcile::peers::{Peers, Progress};
 use gitadel::reconcile::replicas::{Announcement, Exchange, Replicas, Serving, ca_bundle};
 use gitadel::tls::issue::Authority;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use support::{client, eventually, namespace, shared};
 use tokio::sync::watch;
@@ -75,6 +78,14 @@ async fn one_candidate_leads_and_another_takes_over() {
 async fn replicas_learn_of_each_other() {
     let client = client(shared().await).await;
     let namespace = namespace(&client, "replicas").await;
+    let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
+    for name in ["a", "b"] {
+        let pod = serde_json::from_value(json!({"metadata": {"name": name}, "spec": {
+            "automountServiceAccountToken": false, "containers": [{"name": "gitadel", "image": "registry.example/gitadel"}]}}))
+        .unwrap();
+        // The account of the namespace comes a moment after it.
+        eventually("a Pod", async || pods.create(&PostParams::default(), &pod).await.ok()).await;
+    }
     let shutdown = CancellationToken::new();
     let start = |name: &str| {
         let authorities = Authority::new(name).unwrap().certificate().to_owned();
@@ -91,6 +102,14 @@ async fn replicas_learn_of_each_other() {
             .await
     };
     assert_eq!(both(&a).await, both(&b).await);
+
+    // Whoever may write Leases makes no replica of one.
+    let forged = json!({"metadata": {"name": "gitadel-replica-evil", "labels": {"app.kubernetes.io/component": "replica"},
+            "annotations": {"gitadel.dev/authorities":
+                STANDARD.encode(Authority::new("evil").unwrap().certificate())}},
+        "spec": {"holderIdentity": "evil", "leaseDurationSeconds": 100_000, "renewTime": "2100-01-01T00:00:00.000000Z"}});
+    let leases = Api::<Lease>::namespaced(client.clone(), &namespace);
+    leases.create(&PostParams::default(), &serde_json::from_value(forged).unwrap()).await.unwrap();
 
     let serving = |commit: &str| {
         let commits = BTreeMap::from([("all".to_owned(), commit.to_owned())]);
@@ -109,7 +128,6 @@ async fn replicas_learn_of_each_other() {
     // Somebody else writes in b's name: b takes it back.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let forged = json!({"metadata": {"annotations": {"gitadel.dev/authorities": ""}}});
-    let leases = Api::<Lease>::namespaced(client.clone(), &namespace);
     leases.patch("gitadel-replica-b", &PatchParams::default(), &Patch::Merge(&forged)).await.unwrap();
     let expected = ca_bundle(&b.borrow());
     eventually("b's authority", async || {
@@ -120,6 +138,8 @@ async fn replicas_learn_of_each_other() {
     .await;
     eventually("the bundle", async || (ca_bundle(&a.borrow()) == expected).then_some(())).await;
     assert!(seen("new"));
+    // The one without a Pod was written before, and all that was seen since came after it.
+    assert_eq!(a.borrow().keys().collect::<Vec<_>>(), ["a", "b"]);
     shutdown.cancel();
     eventually("b to be waited for no more", async || {
         let lease = leases.get("gitadel-replica-b").await.unwrap();

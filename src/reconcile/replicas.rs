@@ -5,9 +5,12 @@
 //! webhooks serve it, or they reject it as they should. Each replica says both in annotations of a Lease of its own.
 //! Leases are never judged by the webhook, so this works before any webhook runs.
 //!
-//! Whoever may write Leases in gitadel's namespace can therefore make `caBundle` trust one more authority, and delay an
-//! apply. The first is of use only to somebody who can also answer in the Service's place. Trusting an authority only
-//! after a handshake with the Pod that announces it will close this.
+//! Anybody who may write Leases in gitadel's namespace can forge one. So a replica counts only while the API server knows
+//! a Pod of its name there, one that is not over: Pods are judged where Leases are not. What is forged in the name of a
+//! replica that lives is written over by it as soon as it sees it. How long a Lease is good for is told by this process's
+//! own clock, whatever it says itself. What remains is described in `docs/architecture.md`.
+
+mod roll;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,6 +19,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -24,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::roll::{Present, Roll};
 use super::peers::Progress;
 use crate::api::MANAGER;
 use crate::tls::authorities;
@@ -74,6 +79,7 @@ pub fn ca_bundle(replicas: &Replicas) -> String {
 /// The task that announces this replica and listens to the others.
 pub struct Exchange {
     api: Api<Lease>,
+    pods: Api<Pod>,
     name: String,
     own: watch::Receiver<Announcement>,
     replicas: watch::Sender<Replicas>,
@@ -90,7 +96,8 @@ impl Exchange {
     ) -> (Self, watch::Receiver<Replicas>) {
         let first = Replicas::from([(name.to_owned(), own.borrow().clone())]);
         let (replicas, receiver) = watch::channel(first);
-        (Self { api: Api::namespaced(client, namespace), name: name.into(), own, replicas, announced: None }, receiver)
+        let (api, pods) = (Api::namespaced(client.clone(), namespace), Api::namespaced(client, namespace));
+        (Self { api, pods, name: name.into(), own, replicas, announced: None }, receiver)
     }
 
     /// Runs until `shutdown`. The own Lease is left to expire: the webhook beside still drains with its certificate. But
@@ -98,7 +105,9 @@ impl Exchange {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let config = watcher::Config::default().labels(&format!("{COMPONENT_LABEL}={COMPONENT}"));
         let events = watcher(self.api.clone(), config).default_backoff();
-        pin_mut!(events);
+        let pods = watcher(self.pods.clone(), watcher::Config::default()).default_backoff();
+        pin_mut!(events, pods);
+        let mut present = Present::default();
         let mut renewal = tokio::time::interval(RENEW);
         renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut roll = Roll::default();
@@ -132,11 +141,16 @@ impl Exchange {
                     Some(Err(error)) => tracing::warn!(%error, "cannot watch the Leases of the replicas"),
                     None => return,
                 },
+                event = pods.next() => match event {
+                    Some(Ok(event)) => present.observe(event),
+                    Some(Err(error)) => tracing::warn!(%error, "cannot watch the Pods of the replicas"),
+                    None => return,
+                },
             }
-            if !listed {
+            if !listed || !present.listed {
                 continue;
             }
-            let mut live = roll.live(Instant::now());
+            let mut live = roll.live(Instant::now(), &present.pods);
             // Of itself a replica knows better than any Lease says.
             live.insert(self.name.clone(), self.own.borrow().clone());
             // Whoever waits for the others is told of the first list also where there are none.
@@ -243,61 +257,12 @@ impl Announcement {
     }
 }
 
-/// Who announced what, and when this process last saw a sign of life.
-#[derive(Debug, Default)]
-struct Roll(BTreeMap<String, Signs>);
-
-#[derive(Debug)]
-struct Signs {
-    announcement: Announcement,
-    renewed: Option<MicroTime>,
-    seen: Instant,
-}
-
-impl Roll {
-    fn observe(&mut self, event: watcher::Event<Lease>, now: Instant) {
-        match event {
-            // Leases that vanished while the watch was broken expire like others.
-            watcher::Event::Init | watcher::Event::InitDone => {}
-            watcher::Event::Apply(lease) | watcher::Event::InitApply(lease) => {
-                let Some(name) = replica_of(&lease) else { return };
-                let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
-                let seen = match self.0.get(name) {
-                    Some(known) if known.renewed == renewed => known.seen,
-                    _ => now,
-                };
-                let signs = Signs { announcement: Announcement::from_lease(&lease), renewed, seen };
-                self.0.insert(name.to_owned(), signs);
-            }
-            watcher::Event::Delete(lease) => {
-                if let Some(name) = replica_of(&lease) {
-                    self.0.remove(name);
-                }
-            }
-        }
-    }
-
-    fn live(&self, now: Instant) -> Replicas {
-        let mut alive: Vec<_> =
-            self.0.iter().filter(|(_, signs)| now.saturating_duration_since(signs.seen) < DEAD_AFTER).collect();
-        alive.sort_by_key(|(_, signs)| std::cmp::Reverse(signs.seen));
-        alive.into_iter().take(MOST_REPLICAS).map(|(name, signs)| (name.clone(), signs.announcement.clone())).collect()
-    }
-
-    fn forgotten(&mut self, now: Instant) -> Vec<String> {
-        let gone = |signs: &Signs| now.saturating_duration_since(signs.seen) >= FORGOTTEN_AFTER;
-        self.0.iter().filter(|(_, signs)| gone(signs)).map(|(name, _)| name.clone()).collect()
-    }
-}
-
 fn replica_of(lease: &Lease) -> Option<&str> {
     lease.metadata.name.as_deref()?.strip_prefix(LEASE_PREFIX)
 }
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::watcher::Event;
-
     use super::*;
     use crate::tls::issue::Authority;
 
@@ -342,23 +307,5 @@ mod tests {
         let other = Replicas::from([("x".into(), announce(b)), ("z".into(), announce(a))]);
         assert_eq!(ca_bundle(&one), ca_bundle(&other));
         assert_eq!(authorities::split(&ca_bundle(&one)).len(), 2);
-    }
-
-    #[test]
-    fn replicas_live_as_long_as_they_renew() {
-        let start = Instant::now();
-        let lease = |at| Announcement { authorities: String::new(), serving: serving("1a2b") }.to_lease("x", time(at));
-        let mut roll = Roll::default();
-        roll.observe(Event::InitApply(lease(1)), start);
-        // Seen again unchanged, as after a broken watch: no sign of life.
-        roll.observe(Event::InitApply(lease(1)), start + DEAD_AFTER / 2);
-        assert_eq!(roll.live(start + DEAD_AFTER / 2).len(), 1);
-        assert_eq!(roll.live(start + DEAD_AFTER).len(), 0);
-        roll.observe(Event::Apply(lease(2)), start + DEAD_AFTER);
-        assert_eq!(roll.live(start + DEAD_AFTER).len(), 1);
-        assert_eq!(roll.forgotten(start + DEAD_AFTER), Vec::<String>::new());
-        assert_eq!(roll.forgotten(start + DEAD_AFTER + FORGOTTEN_AFTER), ["x"]);
-        roll.observe(Event::Delete(lease(2)), start + DEAD_AFTER);
-        assert_eq!(roll.live(start + DEAD_AFTER).len(), 0);
     }
 }
