@@ -1,5 +1,7 @@
 //! The status of an Enforcement: written when it changed, never read.
 
+mod sentence;
+
 use std::collections::BTreeSet;
 
 use json_patch::jsonptr::PointerBuf;
@@ -8,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 
+use self::sentence::problems_text;
 use super::governor::Force;
 use crate::api::{
     Action, CommitStatus, ConditionType, DriftStatus, Enforcement, EnforcementStatus, ObjectCounts, Problem, Reason,
@@ -18,8 +21,6 @@ use crate::snapshot::Source;
 
 /// More problems than these are only counted.
 const LISTED_PROBLEMS: usize = 20;
-/// Characters of a problem that a condition repeats.
-const BRIEF: usize = 300;
 
 /// What is known of one Enforcement at this moment.
 #[derive(Clone, Debug, Default)]
@@ -138,37 +139,6 @@ fn enforcement(facts: &Facts) -> (bool, Reason, &'static str) {
             "WebhookPending",
             "the API server was not seen yet to ask the webhook about every write in the scope",
         ),
-    }
-}
-
-fn problems_text(problems: &[Problem]) -> Option<String> {
-    let first = brief(&sentence(problems.first()?));
-    Some(match problems.len() {
-        1 => first,
-        count => format!("{count} problems; the first: {first}"),
-    })
-}
-
-/// A problem that can be understood where nothing stands beside it.
-fn sentence(problem: &Problem) -> String {
-    let (message, position) = (&problem.message, problem.position.as_deref());
-    // Of a file that cannot be read, the message names it.
-    let position = position.filter(|position| !message.contains(position));
-    let object = problem.object.as_deref().filter(|object| !message.contains(object));
-    match (object, position) {
-        (Some(object), Some(position)) => format!("{object} ({position}): {message}"),
-        (Some(subject), None) | (None, Some(subject)) => format!("{subject}: {message}"),
-        (None, None) => message.clone(),
-    }
-}
-
-/// As much of a message as is read in a column. The whole of it stands among the problems.
-fn brief(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
-    match line.char_indices().nth(BRIEF) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None if line.len() < message.trim_end().len() => format!("{line} …"),
-        None => line.to_owned(),
     }
 }
 
@@ -346,26 +316,6 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_names_what_it_is_about() {
-        let problem = |message: &str, object: Option<&str>| Problem {
-            message: message.into(),
-            reason: "OutOfScope".into(),
-            object: object.map(str::to_owned),
-            position: Some("x/v.yaml:1".into()),
-            commit: None,
-        };
-        let cases = [
-            (problem("it lies outside", Some("ConfigMap shop/v")), "ConfigMap shop/v (x/v.yaml:1): it lies outside"),
-            (problem("no YAML", None), "x/v.yaml:1: no YAML"),
-            (problem("x/v.yaml:1 at main@1a2b3c4: no YAML", None), "x/v.yaml:1 at main@1a2b3c4: no YAML"),
-            (Problem::of_enforcement("RoundFailed", "it is down"), "it is down"),
-        ];
-        for (problem, expected) in cases {
-            assert_eq!(sentence(&problem), expected);
-        }
-    }
-
-    #[test]
     fn an_object_with_two_problems_failed_once_and_what_never_counted_is_not_taken_off() {
         let of = |object: &str| Problem { object: Some(object.into()), ..Problem::of_enforcement("OutOfScope", "no") };
         let problems = vec![of("ConfigMap a/a"), of("ConfigMap a/a"), of("ConfigMap b/b")];
@@ -381,14 +331,6 @@ mod tests {
         let stored: EnforcementStatus = serde_json::from_value(serde_json::to_value(of(later)).unwrap()).unwrap();
         assert!(is_same(&of(later), &stored));
         assert!(!is_same(&of(second), &of(Timestamp::from_second(2).unwrap())));
-    }
-
-    #[test]
-    fn a_column_shows_one_line_of_a_problem() {
-        assert_eq!(brief("short"), "short");
-        assert_eq!(brief("one\ntwo\n"), "one …");
-        let long = brief(&"ü".repeat(1000));
-        assert_eq!((long.chars().count(), long.ends_with('…')), (BRIEF + 1, true));
     }
 
     #[test]
