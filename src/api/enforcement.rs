@@ -152,7 +152,8 @@ pub struct Scope {
         "message": "each must be the name of a namespace: only excludedNamespaces takes a trailing *",
     }]))]
     pub namespaces: Option<Vec<String>>,
-    /// Instead of `namespaces`: every namespace is governed but these. A trailing `*` matches any ending.
+    /// Instead of `namespaces`: every namespace is governed but these, with all that is in them. A trailing `*` matches any
+    /// ending, also of namespaces that are not there yet: whoever may create namespaces may create those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), inner(length(max = 64)), extend("x-kubernetes-validations" = [{
         "rule": "self.all(name, name.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?|[a-z0-9][-a-z0-9]*[*])$'))",

@@ -65,6 +65,9 @@ pub async fn enforce(
     create(control_plane, kubectl, report, "enforcement.yaml", &enforcement.to_string()).await
 }
 
+/// Each by its name: what `kube-*` excludes need not be there yet.
+const OF_KUBERNETES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
 fn enforcement(repository: &str) -> Value {
     json!({
         "apiVersion": "gitadel.dev/v1alpha1",
@@ -72,7 +75,7 @@ fn enforcement(repository: &str) -> Value {
         "metadata": {"name": ENFORCEMENT},
         "spec": {
             "source": {"url": repository, "branch": BRANCH, "path": "."},
-            "scope": {"excludedNamespaces": ["kube-*"], "cluster": "All"},
+            "scope": {"excludedNamespaces": OF_KUBERNETES, "cluster": "All"},
             "action": "Enforce",
         },
     })
@@ -114,6 +117,8 @@ mod tests {
         let read: Enforcement = serde_json::from_value(enforcement("file:///srv/shop.git")).unwrap();
         assert_eq!(read.spec.action, Action::Enforce);
         assert_eq!(read.spec.scope.cluster, ClusterScope::All);
-        assert_eq!(read.spec.scope.excluded_namespaces, Some(vec!["kube-*".into()]));
+        assert_eq!(read.spec.scope.excluded_namespaces, Some(OF_KUBERNETES.map(String::from).to_vec()));
+        // A pattern would exclude namespaces that anybody makes later.
+        assert!(!read.spec.scope.holds_namespace("kube-system") && read.spec.scope.holds_namespace("kube-foo"));
     }
 }

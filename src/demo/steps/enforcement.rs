@@ -17,8 +17,8 @@ pub async fn begin(stage: &mut Stage) -> Result<(), StoryError> {
     let baseline = status.objects.unwrap_or_default().baseline;
     stage.report.met(&format!("enforcing after {}", took(start.elapsed())));
     stage.report.say(
-        "This Enforcement governs the whole cluster apart from the namespaces kube-*: every other namespace, default \
-         included, and cluster-scoped objects (RBAC, CRDs, namespaces, …). Webhook configurations and admission \
+        "This Enforcement governs the whole cluster apart from the namespaces kube-system, kube-public and \
+         kube-node-lease: every other namespace, default included, and cluster-scoped objects (RBAC, CRDs, namespaces, …). Webhook configurations and admission \
          policies are seen and restored, since Kubernetes asks nobody about them.",
     );
     stage.report.say(&format!(
