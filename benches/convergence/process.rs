@@ -27,8 +27,8 @@ pub async fn memory(governed: &Governed, size: usize, when: &str) {
             format!("{} MiB", kilobytes("VmRSS") >> 10),
             goal,
             format!(
-                "the objects are {} MiB as JSON; {} MiB of its own, {} MiB shared (program and snapshot); at most {} MiB since it began",
-                objects >> 20,
+                "the objects are {:.1} MiB as JSON; {} MiB of its own, {} MiB shared (program and snapshot); at most {} MiB since it began",
+                objects as f64 / f64::from(1 << 20),
                 kilobytes("RssAnon") >> 10,
                 shared >> 10,
                 kilobytes("VmHWM") >> 10
