@@ -163,6 +163,9 @@ impl Engine {
             }
         };
         self.schedule.ended(left_undone);
+        if self.enforcements.reconsider() {
+            self.schedule.now();
+        }
         self.cycle.coverage.release_if(all_looked);
         self.report().await;
     }

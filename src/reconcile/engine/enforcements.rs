@@ -39,6 +39,8 @@ pub struct Enforcements {
     pub known: BTreeMap<String, Known>,
     /// Those that never could be understood.
     pub invalid: BTreeMap<String, Invalid>,
+    /// As they are in the cluster where that does not count, by what Git was known to say when they were seen.
+    disregarded: BTreeMap<String, Value>,
     /// What a list has shown that is not complete yet.
     listing: HashMap<String, Value>,
     /// They were listed. What a snapshot says of them counts until then.
@@ -62,6 +64,7 @@ impl Enforcements {
             supervisor,
             known: BTreeMap::new(),
             invalid: BTreeMap::new(),
+            disregarded: BTreeMap::new(),
             listing: HashMap::new(),
             listed: false,
         }
@@ -123,13 +126,23 @@ impl Enforcements {
 
     /// Takes an Enforcement in. True where its spec is new.
     fn learn(&mut self, name: &str, value: &Value) -> bool {
+        let is_new = self.disregarded.remove(name).is_none_or(|before| before["spec"] != value["spec"]);
         if !is_as_declared(&self.workshop.publisher.world(), name, Some(value)) {
-            tracing::warn!(enforcement = name, "its spec is not the declared one and does not count; it is put back");
+            if is_new {
+                tracing::warn!(
+                    enforcement = name,
+                    "its spec is not the declared one and does not count; it is put back"
+                );
+            }
+            self.disregarded.insert(name.to_owned(), value.clone());
             return false;
         }
         let declared = as_git_enforces(&self.workshop.publisher.world(), name, value);
         if declared.is_some() {
-            tracing::warn!(enforcement = name, "Git does not have it enforce: its spec counts as Git declares it");
+            if is_new {
+                tracing::warn!(enforcement = name, "Git does not have it enforce: its spec counts as Git declares it");
+            }
+            self.disregarded.insert(name.to_owned(), value.clone());
         }
         let value = declared.as_ref().unwrap_or(value);
         let understood = settings::read(value).and_then(|enforcement| {
@@ -180,6 +193,12 @@ impl Enforcements {
         true
     }
 
+    /// Looks once more at what did not count: Git may say now what the cluster had before. True where a round is due.
+    pub fn reconsider(&mut self) -> bool {
+        let disregarded = self.disregarded.clone();
+        disregarded.iter().fold(false, |due, (name, value)| self.learn(name, value) || due)
+    }
+
     fn not_understood(&mut self, name: &str, value: &Value, problem: String) {
         tracing::error!(enforcement = name, error = problem, "not in force");
         let uid = value["metadata"]["uid"].as_str().map(str::to_owned);
@@ -197,6 +216,7 @@ impl Enforcements {
             return;
         }
         self.invalid.remove(name);
+        self.disregarded.remove(name);
         if let Some(known) = self.known.remove(name) {
             known.follower.cancel();
             self.receiver.forget(name);
