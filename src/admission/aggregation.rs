@@ -27,8 +27,8 @@ pub fn foreign_rule<'a>(
     if !is_aggregated(context.id, canonical) || added.peek().is_none() || !knows_all_roles(context) {
         return Ok(None);
     }
-    let selected = Selected::of(context.snapshot, context.id.name, canonical)?;
-    Ok(added.find(|rule| !selected.rules.contains(rule)))
+    let selected = selected_rules(context.snapshot, context.id.name, canonical)?;
+    Ok(added.find(|rule| !selected.contains(rule)))
 }
 
 fn is_aggregated(id: ObjectRef<'_>, role: Node<'_>) -> bool {
@@ -43,43 +43,28 @@ fn knows_all_roles(context: &Context<'_>) -> bool {
     })
 }
 
-/// What a role selects, and what that selects.
-struct Selected<'a> {
-    roles: Vec<(&'a str, Node<'a>)>,
-    seen: Vec<&'a str>,
-    rules: Vec<Node<'a>>,
-}
-
-impl<'a> Selected<'a> {
-    fn of(snapshot: &'a Snapshot, name: &str, canonical: Node<'_>) -> Result<Self, SnapshotError> {
-        let mut selected = Self { roles: Vec::new(), seen: Vec::new(), rules: Vec::new() };
-        for entry in snapshot.iter() {
-            let entry = entry?;
-            let id = entry.id();
-            if (id.group, id.kind) == (GROUP, KIND)
-                && id.name != name
-                && let Some(role) = entry.canonical()
-            {
-                selected.roles.push((id.name, role));
-            }
-        }
-        selected.add(canonical);
-        Ok(selected)
-    }
-
-    fn add(&mut self, by: Node<'_>) {
-        let found: Vec<_> = self
-            .roles
-            .iter()
-            .filter(|(name, role)| !self.seen.contains(name) && selectors(by).any(|selector| matches(selector, *role)))
-            .copied()
-            .collect();
-        self.seen.extend(found.iter().map(|(name, _)| *name));
-        for (_, role) in found {
-            self.rules.extend(rules(role));
-            self.add(role);
+/// The rules of what a role selects, and of what that selects.
+fn selected_rules<'a>(snapshot: &'a Snapshot, name: &str, canonical: Node<'a>) -> Result<Vec<Node<'a>>, SnapshotError> {
+    let mut unselected = Vec::new();
+    for entry in snapshot.iter() {
+        let entry = entry?;
+        let id = entry.id();
+        if (id.group, id.kind) == (GROUP, KIND)
+            && id.name != name
+            && let Some(role) = entry.canonical()
+        {
+            unselected.push(role);
         }
     }
+    let (mut found, mut selecting) = (Vec::new(), vec![canonical]);
+    while let Some(by) = selecting.pop() {
+        let is_selected = |role: &Node<'_>| selectors(by).any(|selector| matches(selector, *role));
+        let (selected, rest): (Vec<_>, Vec<_>) = unselected.into_iter().partition(is_selected);
+        unselected = rest;
+        found.extend(selected.iter().flat_map(|role| rules(*role)));
+        selecting.extend(selected.into_iter().filter(|role| selectors(*role).next().is_some()));
+    }
+    Ok(found)
 }
 
 fn items<'a>(list: Option<Node<'a>>) -> impl Iterator<Item = Node<'a>> {

@@ -14,7 +14,7 @@ use crate::api::Undeclared;
 use crate::compare::{Latitude, ListSchema, difference};
 use crate::document::{Document, Node};
 use crate::object::ObjectRef;
-use crate::snapshot::{Snapshot, Source};
+use crate::snapshot::Snapshot;
 use crate::tls::authorities;
 
 const AUTHORITY: &str = "ca.crt";
@@ -45,7 +45,7 @@ pub fn is_altered(snapshot: &Snapshot, id: ObjectRef<'_>, object: Node<'_>) -> b
     let Some(wanted) = computed(snapshot, id, object) else { return false };
     let unknown = ListSchema::default();
     let wanted = Document::from_value(&wanted);
-    let source = answering(snapshot, id);
+    let source = snapshot.meta().answer(id);
     let free = builtin::free_for_repair(id.group, id.kind, id.namespace, id.name, wanted.root(), source);
     let latitude = Latitude {
         schema: snapshot.kind(id.group, id.kind).map_or(&unknown, |kind| &kind.schema),
@@ -55,11 +55,6 @@ pub fn is_altered(snapshot: &Snapshot, id: ObjectRef<'_>, object: Node<'_>) -> b
         undeclared_fields: source.is_some_and(|source| source.undeclared_fields == Undeclared::Allow),
     };
     !difference(object, wanted.root(), &latitude).is_empty()
-}
-
-/// The source that answers for what nobody declares here.
-fn answering<'a>(snapshot: &'a Snapshot, id: ObjectRef<'a>) -> Option<&'a Source> {
-    snapshot.meta().answering(id).max_by_key(|source| source.is_closed())
 }
 
 /// The text for the authority of the cluster: that of the object, where it has the same certificates in it.

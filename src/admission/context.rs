@@ -43,7 +43,7 @@ impl<'a> Context<'a> {
         let entry = snapshot.get(id)?;
         let meta = snapshot.meta();
         let owner = entry.and_then(|entry| entry.source()).and_then(|index| meta.sources.get(index));
-        let strictest = || meta.answering(id).max_by_key(|source| source.is_closed());
+        let strictest = || meta.answer(id);
         // What was there before belongs to all whose scope holds it, whichever of them took it down first.
         let is_shared = entry.is_some_and(|entry| entry.class() == EntryClass::Baseline) && strictest().is_some();
         let declaring = owner.filter(|_| !is_shared);

@@ -75,7 +75,7 @@ impl World {
 
     /// The same for an object that nobody declares, and what it has to be.
     pub fn tolerance_of_generated(&self, id: ObjectRef<'_>, wanted: Node<'_>) -> Tolerance {
-        let source = self.snapshot.meta().answering(id).max_by_key(|source| source.is_closed());
+        let source = self.snapshot.meta().answer(id);
         Tolerance::new(id, Some(wanted), source)
     }
 

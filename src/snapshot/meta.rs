@@ -80,6 +80,11 @@ impl Meta {
     pub fn answering<'a>(&'a self, id: ObjectRef<'a>) -> impl Iterator<Item = &'a Source> + Clone {
         answering(self.sources.iter(), id)
     }
+
+    /// The one of [`Self::answering`] that is named, and whose settings count: one that lets nothing come to be, if any does.
+    pub fn answer<'a>(&'a self, id: ObjectRef<'a>) -> Option<&'a Source> {
+        self.answering(id).max_by_key(|source| source.is_closed())
+    }
 }
 
 /// Of these sources, those that answer for an undeclared object: see [`Meta::answering`].

@@ -177,51 +177,31 @@ pub async fn record(
     failed
 }
 
-/// Takes down what is there where nothing is enforced, so that what comes later can be told of. True where that was not
-/// possible.
-pub async fn observe(
-    workshop: &Workshop,
-    known: &mut BTreeMap<String, Known>,
-    participants: &mut [Participant],
-) -> bool {
-    let mut failed = false;
-    for participant in participants {
-        let name = &participant.source.name;
-        let Some(known) = known.get_mut(name) else { continue };
-        if participant.source.action == Action::Enforce || !matches!(known.baseline, BaselineState::Missing) {
-            continue;
-        }
-        let world = workshop.publisher.world();
-        match Recorder::new(workshop, &world.kinds).observe(name, &mut known.baseline).await {
-            Ok(()) => {
-                known.baseline_problem = None;
-                participant.source.baseline_recorded = true;
-            }
-            Err(error) => {
-                hold_back(known, name, &error);
-                failed = true;
-            }
-        }
-    }
-    failed
-}
-
-/// Closes the world of a scope until the leader has recorded its baseline: the leader looks at what is there when no
+/// Takes down what is there where nothing is recorded. Where nothing is enforced, so that what comes later can be told of.
+/// Where this replica does not lead, the world of the scope is closed with it: the leader records what is there when no
 /// replica lets anything undeclared in any more. True where that was not possible.
-pub async fn freeze(
+pub async fn take_down(
     workshop: &Workshop,
     known: &mut BTreeMap<String, Known>,
     participants: &mut [Participant],
+    leader: bool,
 ) -> bool {
     let mut failed = false;
     for participant in participants {
         let name = &participant.source.name;
         let Some(known) = known.get_mut(name) else { continue };
-        if participant.source.action != Action::Enforce || !matches!(known.baseline, BaselineState::Missing) {
+        if !matches!(known.baseline, BaselineState::Missing) {
             continue;
         }
         let world = workshop.publisher.world();
-        match Recorder::new(workshop, &world.kinds).freeze(name, &mut known.baseline).await {
+        let recorder = Recorder::new(workshop, &world.kinds);
+        let taken = match (participant.source.action, leader) {
+            // It records.
+            (Action::Enforce, true) => continue,
+            (Action::Enforce, false) => recorder.freeze(name, &mut known.baseline).await,
+            (Action::Observe | Action::Warn, _) => recorder.observe(name, &mut known.baseline).await,
+        };
+        match taken {
             Ok(()) => {
                 known.baseline_problem = None;
                 participant.source.baseline_recorded = true;

@@ -149,7 +149,7 @@ impl Cycle {
         let extent = if is_whole { Extent::Whole } else { Extent::Governed };
         self.governor.desire(&workshop.publisher.world(), extent);
         baselines::release(&workshop, &kinds, &mut enforcements.known).await?;
-        left_undone |= baselines::observe(&workshop, &mut enforcements.known, &mut participants).await;
+        left_undone |= baselines::take_down(&workshop, &mut enforcements.known, &mut participants, leader).await;
         if leader {
             // What follows is for the next commit and the next process; nobody has to wait for it.
             stop.run_until_cancelled(self.report(enforcements)).await;
@@ -163,8 +163,6 @@ impl Cycle {
                 left_undone |= failed;
             }
             left_undone |= write_inventories(&workshop, enforcements, &participants, &done).await;
-        } else {
-            left_undone |= baselines::freeze(&workshop, &mut enforcements.known, &mut participants).await;
         }
         // Nothing undeclared is removed before that: what this process does not know yet, another may just have applied.
         workshop.unsettled.replace(enforcements.not_current());
