@@ -119,6 +119,41 @@ impl Governed {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_while_it_was_only_observed_joins_the_baseline() {
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    for name in ["stays", "goes"] {
+        assert!(governed.creates(name).success);
+    }
+    let mut enforcement = governed.enforcement();
+    governed.commit("it enforces", &[("enforcement.yaml", &enforcement.to_string())]);
+    governed.run();
+    governed.enforce(enforcement.clone()).await;
+    governed.converged().await;
+    assert!(!governed.creates("late").success);
+    enforcement["spec"]["action"] = json!("Warn");
+    governed.commit("it warns", &[("enforcement.yaml", &enforcement.to_string())]);
+    governed.notify().await;
+    eventually("it to warn only", async || governed.creates("late").success.then_some(())).await;
+    let said = governed.kubectl(&["-n", "default", "delete", "configmap", "goes"]);
+    assert!(said.success, "{said:?}");
+    eventually("the record to go", async || get(&governed.client, RECORD).await.is_none().then_some(())).await;
+    // Also a process that did not see the beginning of that.
+    governed.stop_reconciler();
+    governed.run_reconciler();
+    governed.listening().await;
+    enforcement["spec"]["action"] = json!("Enforce");
+    governed.commit("it enforces again", &[("enforcement.yaml", &enforcement.to_string())]);
+    governed.notify().await;
+    governed.enforce(enforcement).await;
+    governed.converged().await;
+    governed.records("\"late\"", true).await;
+    assert!(governed.has("late").await && governed.has("stays").await, "they were there when enforcement began");
+    assert!(!governed.has("goes").await, "nothing is made again that was not there then");
+    let said = governed.kubectl(&["-n", "default", "delete", "configmap", "late"]);
+    assert!(!said.success && said.stderr.contains("baseline"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_git_has_observe_does_not_enforce_by_an_edit() {
     let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
     let mut observing = governed.enforcement();

@@ -130,7 +130,11 @@ impl Workshop {
     }
 
     async fn attempt(&self, work: &Work) -> Result<(), ConvergeError> {
-        let world = self.publisher.world();
+        let world = match work.cause {
+            // What the webhook has just admitted is not undone by what counted before.
+            Cause::Drift => self.publisher.settled_world().await,
+            _ => self.publisher.world(),
+        };
         let kind = world.kind_of(&work.id)?.ok_or_else(|| ConvergeError::UnknownKind(work.id.kind.to_string()))?;
         let live = match &work.live {
             Live::Present(value) if is_in(kind, value) => Some(Arc::clone(value)),

@@ -111,6 +111,13 @@ impl Publisher {
         self.world.load_full()
     }
 
+    /// The world as of now, and never an older one than the webhook answers by: it may serve the next one before that is
+    /// known here. Waits for an edit that is under way.
+    pub async fn settled_world(&self) -> Arc<World> {
+        let _turn = self.turn.lock().await;
+        self.world()
+    }
+
     /// Changes with every world that is published.
     pub fn published(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
@@ -249,4 +256,36 @@ fn write(path: &Path, old: &World, meta: Meta, edit: Edit) -> Result<World, Publ
     secrets.extend(edit.secrets);
     let snapshot = Snapshot::open(path, Some(&cluster))?;
     World::new(Arc::new(snapshot), edit.kinds.unwrap_or_else(|| Arc::clone(&old.kinds)), Arc::new(secrets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_asked_for_while_a_world_is_written_is_that_world() {
+        let directory = tempfile::tempdir().unwrap();
+        let serving = Serving::new("http://127.0.0.1:9");
+        let publisher = Arc::new(Publisher::open(directory.path(), serving, "cluster", "reconciler").unwrap());
+        let ((begun, has_begun), (go_on, may_go_on)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        let publishing = tokio::spawn({
+            let publisher = Arc::clone(&publisher);
+            async move {
+                let edit = move |_: &World, _: &mut Meta| {
+                    begun.send(()).unwrap();
+                    may_go_on.recv().unwrap();
+                    Some(Edit::default())
+                };
+                publisher.publish(edit).await.unwrap().snapshot.meta().generation
+            }
+        });
+        tokio::task::block_in_place(|| has_begun.recv()).unwrap();
+        let before = publisher.world().snapshot.meta().generation;
+        let settled = tokio::spawn({
+            let publisher = Arc::clone(&publisher);
+            async move { publisher.settled_world().await.snapshot.meta().generation }
+        });
+        go_on.send(()).unwrap();
+        assert_eq!((settled.await.unwrap(), publishing.await.unwrap()), (before + 1, before + 1));
+    }
 }
