@@ -7,6 +7,7 @@ pub mod control_plane;
 mod installation;
 mod kubectl;
 pub mod metrics;
+pub mod ports;
 mod processes;
 mod report;
 mod repository;

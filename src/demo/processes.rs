@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::control_plane::guard::{GuardError, Guarded, Launch, Scratch, tail};
 use super::metrics::{Metrics, ScrapeError, get};
+use super::ports;
 
 /// All that the children take over of the environment. No `KUBECONFIG` and no proxy is among it: the webhook has no
 /// access to any cluster, and everything is on loopback.
@@ -45,7 +45,7 @@ pub struct Layout {
 
 impl Layout {
     pub fn new(directory: &Path) -> Result<Self, ProcessError> {
-        let [admission, webhook_probes, reconciler_probes] = free_ports().map_err(ProcessError::Port)?;
+        let [admission, webhook_probes, reconciler_probes] = ports::free().map_err(ProcessError::Port)?;
         let program = std::env::current_exe().map_err(ProcessError::Program)?;
         for part in ["snapshot", "tls", "repositories"] {
             let path = directory.join(part);
@@ -106,14 +106,6 @@ impl Layout {
                 "--log-format=text".into(),
             ])
     }
-}
-
-/// Ports that were free, and different from each other, a moment ago.
-fn free_ports() -> io::Result<[u16; 3]> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-    let (first, second, third) = (bind()?, bind()?, bind()?);
-    Ok([port(&first)?, port(&second)?, port(&third)?])
 }
 
 /// The running pair. Dropping it ends both.
@@ -197,11 +189,5 @@ mod tests {
         assert!(!webhook.inherited.unwrap().iter().any(|name| name.contains("KUBE") || name.contains("PROXY")));
         let reconciler = layout.reconciler(scratch.path(), Path::new("/k"));
         assert_eq!(reconciler.environment, [("KUBECONFIG".into(), "/k".into())]);
-    }
-
-    #[test]
-    fn ports_differ() {
-        let [first, second, third] = free_ports().unwrap();
-        assert!(first != second && second != third && first != third);
     }
 }

@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::ffi::OsString;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 use gitadel::api::Enforcement;
 use gitadel::demo::control_plane::guard::{Guarded, Launch, tail};
 use gitadel::demo::control_plane::{ControlPlane, Options};
+use gitadel::demo::ports;
 use kube::{Api, Client, CustomResourceExt};
 use serde_json::{Value, json};
 
@@ -41,10 +41,6 @@ pub struct Governed {
     pub log_filter: String,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 pub const NAME: &str = "all";
 
 impl Governed {
@@ -57,6 +53,7 @@ impl Governed {
         git(&directory, &["init", "--quiet", "--bare", "--initial-branch=main", "repository.git"]);
         git(&directory, &["clone", "--quiet", "repository.git", "work"]);
         git(&work_tree, &["checkout", "--quiet", "-B", "main"]);
+        let [admission_port, webhook_probe, reconciler_probe] = ports::free().unwrap();
         let governed = Self {
             webhook: None,
             reconciler: None,
@@ -68,9 +65,9 @@ impl Governed {
             client,
             repository,
             work_tree,
-            admission_port: free_port(),
-            webhook_probe: free_port(),
-            reconciler_probe: free_port(),
+            admission_port,
+            webhook_probe,
+            reconciler_probe,
         };
         governed.install().await;
         governed.commit("first commit", files);

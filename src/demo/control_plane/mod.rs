@@ -13,7 +13,6 @@ pub mod guard;
 mod ready;
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +26,8 @@ use assets::{AssetError, Assets};
 use components::Layout;
 use credentials::{CredentialError, Credentials};
 use guard::{GuardError, Guarded, Scratch};
+
+use super::ports;
 
 /// How often another port is tried when somebody else took the one that was free a moment ago.
 const PORT_ATTEMPTS: u32 = 5;
@@ -275,8 +276,5 @@ async fn config(kubeconfig: Kubeconfig) -> Result<Config, ControlPlaneError> {
 
 /// A port that is free now; whoever binds it must be ready to lose the race for it.
 fn free_port() -> Result<u16, ControlPlaneError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(ControlPlaneError::Port)
+    ports::free().map(|[port]| port).map_err(ControlPlaneError::Port)
 }
