@@ -3,6 +3,8 @@
 //! The snapshot is a real file, and the reviews concern objects spread over all of it, so that nothing is warm by accident.
 
 mod figures;
+#[path = "../tests/support/source.rs"]
+mod source;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;

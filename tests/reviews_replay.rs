@@ -7,17 +7,20 @@
 // clippy.toml spares test functions only; their helpers fail in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/source.rs"]
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use flate2::read::GzDecoder;
 use gitadel::admission::{ObjectClass, Outcome, Request, classify_object, decide};
-use gitadel::api::{Action, ChildOperations, ClusterScope, Scope, Undeclared};
 use gitadel::compare::{FreeField, ListSchema, MaskKey, mask_secret};
 use gitadel::document::Document;
 use gitadel::object::{GroupKind, ObjectId};
-use gitadel::snapshot::{DelegatedFields, EntryClass, EntryDraft, KindInfo, Meta, Snapshot, SnapshotWriter, Source};
-use serde_json::Value;
+use gitadel::snapshot::{DelegatedFields, EntryClass, EntryDraft, KindInfo, Meta, Snapshot, SnapshotWriter};
+use serde_json::{Value, json};
+use source::source;
 
 fn recorded() -> Vec<Value> {
     let recording = std::fs::File::open("tests/data/reviews.jsonl.gz").unwrap();
@@ -94,31 +97,14 @@ struct World {
 
 impl World {
     fn new(kinds: Vec<KindInfo>) -> Self {
-        let source = Source {
-            name: "all".into(),
-            url: "https://git.example.com/cluster.git".into(),
-            reference: "main".into(),
-            commit: "1a2b3c4d5e6f".into(),
-            subject: "the cluster as it was".into(),
-            scope: Scope {
-                excluded_namespaces: Some(vec!["kube-*".into()]),
-                cluster: ClusterScope::All,
-                ..Scope::default()
-            },
-            action: Action::Enforce,
-            undeclared_objects: Undeclared::Deny,
-            undeclared_fields: Undeclared::Deny,
-            child_operations: ChildOperations::default(),
-            delegations: vec![DelegatedFields {
-                user: "system:serviceaccount:kube-system:horizontal-pod-autoscaler".into(),
-                kind: GroupKind::new("apps", "Deployment"),
-                namespace: None,
-                name: None,
-                fields: vec![FreeField { pattern: "spec.replicas".parse().unwrap(), bounds: None }],
-            }],
-            deletion_guard: 50,
-            baseline_recorded: true,
-        };
+        let mut source = source("all", json!({"excludedNamespaces": ["kube-*"], "cluster": "All"}));
+        source.delegations = vec![DelegatedFields {
+            user: "system:serviceaccount:kube-system:horizontal-pod-autoscaler".into(),
+            kind: GroupKind::new("apps", "Deployment"),
+            namespace: None,
+            name: None,
+            fields: vec![FreeField { pattern: "spec.replicas".parse().unwrap(), bounds: None }],
+        }];
         let mask_key = MaskKey::random().unwrap().to_hex();
         let meta = Meta { sources: vec![source], kinds, mask_key, ..Meta::default() };
         Self { meta, entries: BTreeMap::new(), directory: tempfile::tempdir().unwrap(), snapshot: None }

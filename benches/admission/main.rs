@@ -14,6 +14,8 @@ mod figures;
 mod load;
 #[path = "../../tests/webhook_server/process.rs"]
 mod process;
+#[path = "../../tests/support/source.rs"]
+mod source;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 

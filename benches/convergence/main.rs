@@ -14,6 +14,8 @@ mod drift;
 #[path = "../figures/mod.rs"]
 mod figures;
 mod process;
+#[path = "../../tests/support/source.rs"]
+mod source;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 

@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::path::Path;
 
-use gitadel::api::{Action, ChildOperations, ClusterScope, Scope, Undeclared};
 use gitadel::compare::{ListKind, ListSchema, MaskKey, SchemaNode};
 use gitadel::object::ObjectId;
-use gitadel::snapshot::{EntryClass, EntryDraft, KindInfo, Meta, SnapshotWriter, Source};
+use gitadel::snapshot::{EntryClass, EntryDraft, KindInfo, Meta, SnapshotWriter};
 use serde_json::{Value, json};
 
 use super::fleet;
+use crate::source::source;
 
 /// An update of a stored Deployment, as the API server sends it.
 pub fn review(number: usize, change: fn(&mut Value, &mut Value)) -> Result<Vec<u8>, serde_json::Error> {
@@ -53,25 +53,7 @@ pub fn write(path: &Path, cluster: &str, size: usize) -> Result<u64, Box<dyn Err
 }
 
 fn meta(cluster: &str) -> Result<Meta, Box<dyn Error>> {
-    let source = Source {
-        name: "all".into(),
-        url: "https://git.example.com/fleet.git".into(),
-        reference: "main".into(),
-        commit: "1a2b3c4d5e6f".into(),
-        subject: "more of everything".into(),
-        scope: Scope {
-            excluded_namespaces: Some(vec!["kube-*".into()]),
-            cluster: ClusterScope::All,
-            ..Scope::default()
-        },
-        action: Action::Enforce,
-        undeclared_objects: Undeclared::Deny,
-        undeclared_fields: Undeclared::Deny,
-        child_operations: ChildOperations::default(),
-        delegations: Vec::new(),
-        deletion_guard: 50,
-        baseline_recorded: true,
-    };
+    let source = source("all", json!({"excludedNamespaces": ["kube-*"], "cluster": "All"}));
     let kind = KindInfo {
         group: "apps".into(),
         kind: "Deployment".into(),

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{ObjectClass, Outcome, Request, Verdict, classify_object, decide};
-use crate::api::{Action, ChildOperations, ClusterScope, Scope, Undeclared};
+use crate::api::{ClusterScope, Scope};
 use crate::compare::{Bounds, FreeField, ListKind, ListSchema, MaskKey, SchemaNode, mask_secret};
 use crate::document::Document;
 use crate::object::{GroupKind, ObjectId};
 use crate::render::{LineTree, Lines};
-use crate::snapshot::{DelegatedFields, EntryClass, EntryDraft, KindInfo, Meta, Snapshot, SnapshotWriter, Source};
+use crate::snapshot::{
+    self, DelegatedFields, EntryClass, EntryDraft, KindInfo, Meta, Snapshot, SnapshotWriter, Source,
+};
 
 /// group, kind, resource, namespaced, subresources
 const KINDS: &[(&str, &str, &str, bool, &[&str])] = &[
@@ -151,26 +153,10 @@ impl World {
     }
 }
 
+/// Over all but `kube-*`, cluster-scoped objects included.
 pub fn source(name: &str) -> Source {
-    Source {
-        name: name.into(),
-        url: "https://git.example.com/shop.git".into(),
-        reference: "main".into(),
-        commit: "1a2b3c4d5e6f".into(),
-        subject: "scale down for winter".into(),
-        scope: Scope {
-            excluded_namespaces: Some(vec!["kube-*".into()]),
-            cluster: ClusterScope::All,
-            ..Scope::default()
-        },
-        action: Action::Enforce,
-        undeclared_objects: Undeclared::Deny,
-        undeclared_fields: Undeclared::Deny,
-        child_operations: ChildOperations::default(),
-        delegations: Vec::new(),
-        deletion_guard: 50,
-        baseline_recorded: true,
-    }
+    let excluded_namespaces = Some(vec!["kube-*".into()]);
+    snapshot::testing::source(name, Scope { excluded_namespaces, cluster: ClusterScope::All, ..Scope::default() })
 }
 
 pub fn delegation(user: &str, kind: (&str, &str), field: &str, bounds: Option<(i64, i64)>) -> DelegatedFields {

@@ -11,7 +11,7 @@ pub mod watch;
 
 // What Git declares.
 mod desired;
-mod settings;
+pub mod settings;
 pub mod sources;
 
 // What it becomes in this cluster.

@@ -189,33 +189,19 @@ impl KindInfo {
 mod tests {
     use super::*;
     use crate::api::ClusterScope;
-
-    fn source(scope: Scope) -> Source {
-        Source {
-            name: "all".into(),
-            url: "file:///repository".into(),
-            reference: "main".into(),
-            commit: "1a2b3c4d5e".into(),
-            subject: "subject".into(),
-            scope,
-            action: Action::Enforce,
-            undeclared_objects: Undeclared::Deny,
-            undeclared_fields: Undeclared::Deny,
-            child_operations: ChildOperations::default(),
-            delegations: Vec::new(),
-            deletion_guard: 50,
-            baseline_recorded: true,
-        }
-    }
+    use crate::snapshot::testing::source;
 
     #[test]
     fn scopes() {
-        let all_but_system = source(Scope {
-            excluded_namespaces: Some(vec!["kube-*".into(), "legacy".into()]),
-            cluster: ClusterScope::All,
-            ..Scope::default()
-        });
-        let listed = source(Scope { namespaces: Some(vec!["shop".into()]), ..Scope::default() });
+        let all_but_system = source(
+            "all",
+            Scope {
+                excluded_namespaces: Some(vec!["kube-*".into(), "legacy".into()]),
+                cluster: ClusterScope::All,
+                ..Scope::default()
+            },
+        );
+        let listed = source("all", Scope { namespaces: Some(vec!["shop".into()]), ..Scope::default() });
         let cases = [
             (&all_but_system, "apps", "Deployment", "shop", "web", true),
             (&all_but_system, "apps", "Deployment", "kube-system", "dns", false),
@@ -237,8 +223,8 @@ mod tests {
 
     #[test]
     fn an_abbreviated_commit_names_its_reference() {
-        assert_eq!(source(Scope::default()).short_commit(), "main@1a2b3c4");
-        let pinned = Source { reference: "1a2b3c4".into(), ..source(Scope::default()) };
+        assert_eq!(source("all", Scope::default()).short_commit(), "main@1a2b3c4");
+        let pinned = Source { reference: "1a2b3c4".into(), ..source("all", Scope::default()) };
         assert_eq!(pinned.short_commit(), "1a2b3c4");
     }
 }

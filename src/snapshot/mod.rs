@@ -13,6 +13,8 @@ mod map;
 mod meta;
 mod open;
 mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 mod write;
 
 #[cfg(test)]

@@ -7,37 +7,23 @@
 mod guarding;
 mod recorder;
 mod routing;
+#[path = "../support/source.rs"]
+mod source;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;
 
-use gitadel::api::{Action, ChildOperations, ClusterScope, Scope, Undeclared};
+use gitadel::api::Action;
 use gitadel::reconcile::webhook_configuration::{ClientTarget, Desired, generate};
 use gitadel::snapshot::{KindInfo, Source};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use recorder::Recorder;
+use serde_json::json;
+use source::source;
 
 /// Whose dry-runs are exempt.
 const RECONCILER: &str = "reconciler";
-
-fn source(name: &str, action: Action, scope: Scope) -> Source {
-    Source {
-        name: name.into(),
-        url: "file:///repository".into(),
-        reference: "main".into(),
-        commit: "1a2b3c4d5e".into(),
-        subject: "subject".into(),
-        scope,
-        action,
-        undeclared_objects: Undeclared::Deny,
-        undeclared_fields: Undeclared::Deny,
-        child_operations: ChildOperations::default(),
-        delegations: Vec::new(),
-        deletion_guard: 50,
-        baseline_recorded: true,
-    }
-}
 
 fn kind(group: &str, kind: &str, resource: &str, subresources: &[&str]) -> KindInfo {
     KindInfo {
@@ -55,18 +41,11 @@ fn kind(group: &str, kind: &str, resource: &str, subresources: &[&str]) -> KindI
 
 /// Everything but `kube-*` and `legacy` is enforced; `legacy` is observed.
 fn configuration(recorder: &Recorder) -> ValidatingWebhookConfiguration {
-    let names = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect());
+    let excluded = json!(["kube-*", "legacy", "o'brien"]);
+    let legacy = source("legacy", json!({"namespaces": ["legacy"]}));
     let sources = [
-        source(
-            "all",
-            Action::Enforce,
-            Scope {
-                excluded_namespaces: names(&["kube-*", "legacy", "o'brien"]),
-                cluster: ClusterScope::All,
-                ..Scope::default()
-            },
-        ),
-        source("legacy", Action::Observe, Scope { namespaces: names(&["legacy"]), ..Scope::default() }),
+        source("all", json!({"excludedNamespaces": excluded, "cluster": "All"})),
+        Source { action: Action::Observe, ..legacy },
     ];
     let kinds = [
         kind("", "ConfigMap", "configmaps", &[]),

@@ -5,6 +5,8 @@
 
 mod client;
 mod process;
+#[path = "../support/source.rs"]
+mod source;
 
 use std::pin::Pin;
 use std::process::Stdio;

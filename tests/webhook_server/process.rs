@@ -10,14 +10,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use gitadel::api::{Action, ChildOperations, ClusterScope, Scope, Undeclared};
 use gitadel::compare::ListSchema;
 use gitadel::object::ObjectId;
-use gitadel::snapshot::{EntryClass, EntryDraft, KindInfo, Meta, SnapshotWriter, Source};
+use gitadel::snapshot::{EntryClass, EntryDraft, KindInfo, Meta, SnapshotWriter};
 use gitadel::tls::issue::Authority;
 use serde_json::{Value, json};
 
 use crate::client;
+use crate::source::source;
 
 pub const CLUSTER: &str = "0a1b2c3d-0000-4000-8000-000000000001";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -144,21 +144,6 @@ pub fn deployment() -> Value {
 }
 
 pub fn write_snapshot(path: &Path, generation: u64, cluster: &str, replicas: u32) {
-    let source = Source {
-        name: "all".into(),
-        url: "https://git.example/shop.git".into(),
-        reference: "main".into(),
-        commit: "1a2b3c4d5e6f".into(),
-        subject: "scale down for winter".into(),
-        scope: Scope { cluster: ClusterScope::All, ..Scope::default() },
-        action: Action::Enforce,
-        undeclared_objects: Undeclared::Deny,
-        undeclared_fields: Undeclared::Deny,
-        child_operations: ChildOperations::default(),
-        delegations: Vec::new(),
-        baseline_recorded: true,
-        deletion_guard: 50,
-    };
     let kind = KindInfo {
         group: "apps".into(),
         kind: "Deployment".into(),
@@ -170,7 +155,7 @@ pub fn write_snapshot(path: &Path, generation: u64, cluster: &str, replicas: u32
         schema: ListSchema::default(),
         registered: true,
     };
-    let (sources, kinds) = (vec![source], vec![kind]);
+    let (sources, kinds) = (vec![source("all", json!({"cluster": "All"}))], vec![kind]);
     let meta = Meta { generation, cluster: cluster.into(), sources, kinds, ..Meta::default() };
     let mut canonical = deployment();
     canonical["spec"]["replicas"] = replicas.into();

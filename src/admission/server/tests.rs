@@ -13,10 +13,11 @@ use serde_json::json;
 use super::judge::{BadReview, Judge, Judgement, judge_review};
 use super::reviews::Reviews;
 use super::self_test::{SelfTestFailure, self_test};
-use crate::api::{Action, ChildOperations, ClusterScope, Scope, Undeclared};
+use crate::api::{Action, ClusterScope, Scope};
 use crate::compare::ListSchema;
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
+use crate::snapshot::testing::source;
 use crate::snapshot::{EntryClass, EntryDraft, KindInfo, Meta, Snapshot, SnapshotStore, SnapshotWriter, Source};
 use crate::telemetry::{AdmissionMetrics, SnapshotMetrics, registry};
 
@@ -210,21 +211,8 @@ fn denies_the_way_back(review: &Document, snapshot: &Snapshot, now: Timestamp) -
 }
 
 fn snapshot(path: &Path, action: Action) -> Snapshot {
-    let source = Source {
-        name: "all".into(),
-        url: "file:///repository".into(),
-        reference: "main".into(),
-        commit: "1a2b3c4d5e".into(),
-        subject: "subject".into(),
-        scope: Scope { cluster: ClusterScope::All, ..Scope::default() },
-        action,
-        undeclared_objects: Undeclared::Deny,
-        undeclared_fields: Undeclared::Deny,
-        child_operations: ChildOperations::default(),
-        delegations: Vec::new(),
-        baseline_recorded: true,
-        deletion_guard: 50,
-    };
+    let scope = Scope { cluster: ClusterScope::All, ..Scope::default() };
+    let source = Source { action, ..source("all", scope) };
     let kind = KindInfo {
         group: "apps".into(),
         kind: "Deployment".into(),

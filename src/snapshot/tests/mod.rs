@@ -9,32 +9,20 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{EntryClass, EntryDraft, Meta, SnapshotWriter, Source};
-use crate::api::{Action, ChildOperations, Scope, Undeclared};
+use super::testing::source;
+use super::{EntryClass, EntryDraft, Meta, SnapshotWriter};
+use crate::api::Scope;
 use crate::object::ObjectId;
 
 const CLUSTER: &str = "0a1b2c3d-cluster";
 
-fn source(name: &str) -> Source {
-    Source {
-        name: name.into(),
-        url: "https://git.example/shop.git".into(),
-        reference: "main".into(),
-        commit: "1a2b3c4d5e".into(),
-        subject: "scale down for winter".into(),
-        scope: Scope::default(),
-        action: Action::Enforce,
-        undeclared_objects: Undeclared::Deny,
-        undeclared_fields: Undeclared::Deny,
-        child_operations: ChildOperations::default(),
-        delegations: Vec::new(),
-        baseline_recorded: true,
-        deletion_guard: 50,
-    }
-}
-
 fn meta(generation: u64) -> Meta {
-    Meta { generation, cluster: CLUSTER.into(), sources: vec![source("a"), source("b")], ..Meta::default() }
+    Meta {
+        generation,
+        cluster: CLUSTER.into(),
+        sources: ["a", "b"].map(|name| source(name, Scope::default())).into(),
+        ..Meta::default()
+    }
 }
 
 fn config_map(name: &str) -> EntryDraft {
