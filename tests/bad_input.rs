@@ -10,20 +10,11 @@ use std::time::Duration;
 use hyper::Method;
 use serde_json::{Value, json};
 use support::bypass::get;
-use support::governed::{Governed, condition, git};
-use support::{Said, eventually};
+use support::eventually;
+use support::git::git;
+use support::governed::{Governed, condition, message, reason};
+use support::shop::{SETTINGS_PATH, SHOP};
 
-const SHOP: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: shop}
-data: {colour: blue}
-";
-const SETTINGS: &str = "/api/v1/namespaces/shop/configmaps/settings";
 const LIMIT: Duration = Duration::from_secs(40);
 
 fn has_problem(status: &Value, position: &str, commit: &str, says: &str) -> bool {
@@ -37,20 +28,13 @@ fn has_problem(status: &Value, position: &str, commit: &str, says: &str) -> bool
 impl Governed {
     /// The webhook rejects by the commit, and what gets past it is undone.
     async fn enforces(&self, commit: &str) {
-        let said = self.labels(&[]);
-        assert!(!said.success && said.stderr.contains(&commit[..7]), "{said:?}");
+        self.rejects(&["-n", "shop", "label", "configmap/settings", "mine=yes"], &commit[..7]);
         let red = json!([{"op": "replace", "path": "/data/colour", "value": "red"}]);
-        let stored = self.slip_in(Method::PATCH, SETTINGS, &red).await;
+        let stored = self.slip_in(Method::PATCH, SETTINGS_PATH, &red).await;
         assert_eq!(stored["data"]["colour"], "red");
-        let is_blue = async || (get(&self.client, SETTINGS).await?["data"]["colour"] == "blue").then_some(());
+        let is_blue = async || (get(&self.client, SETTINGS_PATH).await?["data"]["colour"] == "blue").then_some(());
         eventually("the drift to be undone", is_blue).await;
-        // The configuration is back before the API server obeys it again.
-        eventually("the webhook to reject again", async || (!self.labels(&["--dry-run=server"]).success).then_some(()))
-            .await;
-    }
-
-    fn labels(&self, flags: &[&str]) -> Said {
-        self.kubectl(&[&["-n", "shop", "label", "configmap/settings", "mine=yes"], flags].concat())
+        self.obeyed().await;
     }
 
     async fn undo_last_commit(&self) {
@@ -58,11 +42,6 @@ impl Governed {
         git(&self.work_tree, &["push", "--quiet", "origin", "HEAD:main"]);
         self.notify().await;
         self.converged().await;
-    }
-
-    async fn status_of(&self, enforcement: &str) -> Value {
-        let path = format!("/apis/gitadel.dev/v1alpha1/enforcements/{enforcement}");
-        get(&self.client, &path).await.map_or(Value::Null, |object| object["status"].clone())
     }
 }
 
@@ -147,10 +126,8 @@ dada: {colour: blue}
     {
         eventually(reason, async || {
             let status = governed.status_of(name).await;
-            let conditions = status["conditions"].as_array()?;
-            let condition = conditions.iter().find(|condition| condition["type"] == "SourceReady")?;
-            let told = condition["message"].as_str()?.contains(says) && condition["reason"] == reason;
-            (told && condition["status"] == "False").then_some(())
+            let told = message(&status, "SourceReady").contains(says) && self::reason(&status, "SourceReady") == reason;
+            (told && condition(&status, "SourceReady") == "False").then_some(())
         })
         .await;
     }
@@ -175,5 +152,5 @@ dada: {colour: blue}
     governed.commit("after all of that", &[("shop.yaml", &SHOP.replace("blue}", "blue, size: big}"))]);
     governed.notify().await;
     governed.converged().await;
-    assert_eq!(get(&client, SETTINGS).await.unwrap()["data"]["size"], "big");
+    assert_eq!(get(&client, SETTINGS_PATH).await.unwrap()["data"]["size"], "big");
 }

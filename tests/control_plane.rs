@@ -7,7 +7,7 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
+use support::processes::processes_naming;
 use support::{client, client_for, eventually, kubectl, kubectl_with_input, namespace, shared};
 
 /// Set for the process that [`nothing_is_left_after_the_parent_was_killed`] kills.
@@ -201,15 +202,4 @@ async fn nothing_is_left_after_the_parent_was_killed() {
     parent.wait().unwrap();
     eventually("the end of all processes", async || processes_naming(&inner).is_empty().then_some(())).await;
     eventually("the removal of the directory", async || (!inner.exists()).then_some(())).await;
-}
-
-/// The command lines of living processes that name `directory`.
-fn processes_naming(directory: &Path) -> Vec<String> {
-    let directory = directory.to_str().unwrap();
-    fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains(directory))
-        .collect()
 }

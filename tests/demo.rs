@@ -7,52 +7,27 @@ mod support;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use gitadel::demo::control_plane::assets::Assets;
 use gitadel::demo::control_plane::guard::Scratch;
+use support::git::git;
+use support::http::request;
+use support::processes::processes_naming;
 use support::{eventually, gitadel, kubectl};
 
-/// Runs Git as a visitor would who has a name.
-fn git(directory: &Path, arguments: &[&str]) {
-    let output = Command::new("git")
-        .args(["-c", "user.name=Visitor", "-c", "user.email=visitor@example.com"])
-        .args(arguments)
-        .current_dir(directory)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// What a plain HTTP server answers, headers included.
+/// What a process shows at an address that the demo gives.
 fn get(url: &str) -> String {
-    let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let mut stream = TcpStream::connect(authority).unwrap();
-    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {authority}\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    let (port, path) = url.strip_prefix("http://127.0.0.1:").unwrap().split_once('/').unwrap();
+    request("GET", port.parse().unwrap(), &format!("/{path}"))
 }
 
 /// The directory that the demo made below the one for temporary files.
 fn directories(temporary: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(temporary).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.is_dir()).collect()
-}
-
-/// The command lines of living processes that name `directory`.
-fn processes_naming(directory: &Path) -> Vec<String> {
-    let directory = directory.to_str().unwrap();
-    fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains(directory))
-        .collect()
 }
 
 #[tokio::test]

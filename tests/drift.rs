@@ -16,48 +16,15 @@ use serde_json::{Value, json};
 use support::bypass::{content, get, send};
 use support::governed::Governed;
 use support::metrics::scrape;
+use support::shop::{SETTINGS_PATH, SHOP, WEB, WEB_PATH};
 
-const SHOP: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: shop
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-  namespace: shop
-  labels: {app: web}
-  annotations: {team: shop}
-spec:
-  replicas: 2
-  selector:
-    matchLabels: {app: web}
-  template:
-    metadata:
-      labels: {app: web}
-    spec:
-      containers:
-        - name: web
-          image: registry.example/web:1
-          env:
-            - {name: COLOUR, value: blue}
-            - {name: SIZE, value: big}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: shop}
-data: {colour: blue}
----
+const SECRET: &str = "
 apiVersion: v1
 kind: Secret
 metadata: {name: password, namespace: shop}
 stringData: {password: correct-horse-battery}
-"#;
+";
 
-const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
-const SETTINGS: &str = "/api/v1/namespaces/shop/configmaps/settings";
 const PASSWORD: &str = "/api/v1/namespaces/shop/secrets/password";
 const OLD: &str = "/api/v1/namespaces/default/configmaps/old";
 const READER: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/old-reader";
@@ -71,26 +38,30 @@ fn edits() -> Vec<(&'static str, &'static str, Value)> {
     let container = "/spec/template/spec/containers/0";
     let add = |path: String, value: Value| json!([{"op": "add", "path": path, "value": value}]);
     vec![
-        ("field", WEB, json!([{"op": "replace", "path": "/spec/replicas", "value": 5}])),
-        ("image", WEB, json!([{"op": "replace", "path": format!("{container}/image"), "value": "evil.example/web:1"}])),
+        ("field", WEB_PATH, json!([{"op": "replace", "path": "/spec/replicas", "value": 5}])),
+        (
+            "image",
+            WEB_PATH,
+            json!([{"op": "replace", "path": format!("{container}/image"), "value": "evil.example/web:1"}]),
+        ),
         (
             "sidecar",
-            WEB,
+            WEB_PATH,
             add("/spec/template/spec/containers/-".into(), json!({"name": "spy", "image": "evil.example/spy"})),
         ),
-        ("env", WEB, add(format!("{container}/env/-"), json!({"name": "LD_PRELOAD", "value": "/tmp/evil.so"}))),
-        ("duplicate key", WEB, add(format!("{container}/env/-"), json!({"name": "COLOUR", "value": "red"}))),
+        ("env", WEB_PATH, add(format!("{container}/env/-"), json!({"name": "LD_PRELOAD", "value": "/tmp/evil.so"}))),
+        ("duplicate key", WEB_PATH, add(format!("{container}/env/-"), json!({"name": "COLOUR", "value": "red"}))),
         (
             "order",
-            WEB,
+            WEB_PATH,
             json!([{"op": "move", "from": format!("{container}/env/1"), "path": format!("{container}/env/0")}]),
         ),
-        ("label", WEB, add("/metadata/labels/mine".into(), json!("yes"))),
-        ("removed label", WEB, json!([{"op": "remove", "path": "/metadata/labels/app"}])),
-        ("annotation", WEB, add("/metadata/annotations/mine".into(), json!("yes"))),
-        ("finalizer", SETTINGS, add("/metadata/finalizers".into(), json!(["example.com/hold"]))),
-        ("owner", SETTINGS, add("/metadata/ownerReferences".into(), nobody)),
-        ("removed data", SETTINGS, json!([{"op": "remove", "path": "/data/colour"}])),
+        ("label", WEB_PATH, add("/metadata/labels/mine".into(), json!("yes"))),
+        ("removed label", WEB_PATH, json!([{"op": "remove", "path": "/metadata/labels/app"}])),
+        ("annotation", WEB_PATH, add("/metadata/annotations/mine".into(), json!("yes"))),
+        ("finalizer", SETTINGS_PATH, add("/metadata/finalizers".into(), json!(["example.com/hold"]))),
+        ("owner", SETTINGS_PATH, add("/metadata/ownerReferences".into(), nobody)),
+        ("removed data", SETTINGS_PATH, json!([{"op": "remove", "path": "/data/colour"}])),
         (
             "Secret",
             PASSWORD,
@@ -154,7 +125,7 @@ fn unasked() -> Vec<(&'static str, Value)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drift_is_found_and_undone() {
-    let mut governed = Governed::prepare(&[("apps/shop.yaml", SHOP)]).await;
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP), ("web.yaml", WEB), ("secret.yaml", SECRET)]).await;
     let before = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "old", "namespace": "default"},
         "data": {"a": "b"}});
     let reader = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
@@ -175,7 +146,7 @@ async fn drift_is_found_and_undone() {
             until(&governed, what, async || get(&client, path).await.is_some_and(|o| content(&o) == wanted)).await;
         println!("{what:<24} undone after {took:?}");
     }
-    for path in [SETTINGS, WEB, OLD, READER] {
+    for path in [SETTINGS_PATH, WEB_PATH, OLD, READER] {
         let wanted = get(&client, path).await.unwrap();
         governed.slip_in(Method::DELETE, path, &json!({})).await;
         let back = async || {

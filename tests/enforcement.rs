@@ -5,33 +5,10 @@ mod support;
 
 use serde_json::json;
 use support::governed::Governed;
+use support::shop::{SHOP, WEB};
 use support::{eventually, kubectl_with_input};
 
-const SHOP: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: shop
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-  namespace: shop
-  labels: {app: web}
-spec:
-  replicas: 2
-  selector:
-    matchLabels: {app: web}
-  template:
-    metadata:
-      labels: {app: web}
-    spec:
-      containers:
-        - name: web
-          image: registry.example/web:1
-          ports: [{containerPort: 8080}]
----
+const SERVICE: &str = "
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop}
@@ -40,15 +17,10 @@ spec:
   ports: [{port: 80, targetPort: 8080}]
 ---
 apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: shop}
-data: {colour: blue}
----
-apiVersion: v1
 kind: Secret
 metadata: {name: password, namespace: shop}
 stringData: {password: correct-horse}
-"#;
+";
 
 const WIDGET_READER: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
@@ -61,7 +33,8 @@ rules: [{apiGroups: [example.com], resources: [widgets], verbs: [get]}]
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_becomes_state_and_edits_are_rejected() {
-    let governed = Governed::start(&[("apps/shop.yaml", SHOP)]).await;
+    let files = [("apps/shop.yaml", SHOP), ("apps/web.yaml", WEB), ("apps/service.yaml", SERVICE)];
+    let governed = Governed::start(&files).await;
     let said = governed.kubectl(&["-n", "shop", "get", "deploy,svc,cm,secret", "-o", "name"]);
     assert!(said.stdout.contains("deployment.apps/web"), "{said:?}");
 
@@ -82,7 +55,7 @@ async fn a_commit_becomes_state_and_edits_are_rejected() {
         assert!(!said.success && said.stderr.contains("Git"), "{arguments:?}: {said:?}");
         println!("{}", said.stderr.trim());
     }
-    let commit = governed.commit("more of it", &[("apps/shop.yaml", &SHOP.replace("replicas: 2", "replicas: 3"))]);
+    let commit = governed.commit("more of it", &[("apps/web.yaml", &WEB.replace("replicas: 2", "replicas: 3"))]);
     governed.notify().await;
     let took = governed.converged().await;
     println!("{commit} converged after {took:?}");
@@ -203,9 +176,7 @@ async fn what_nobody_governs_stays_with_what_git_declares_in_it() {
     let created = kubectl_with_input(&kubeconfig, &["create", "-f", "-"], &definition.to_string());
     assert!(created.success, "{created:?}");
     governed.run();
-    let mut enforcement = governed.enforcement();
-    enforcement["spec"]["scope"] = json!({"excludedNamespaces": ["kube-*"]});
-    governed.enforce(enforcement).await;
+    governed.enforce(governed.enforcement_with(json!({"scope": {"excludedNamespaces": ["kube-*"]}}))).await;
     governed.converged().await;
 
     let delete = ["delete", "namespace", "shop", "--wait=false"];

@@ -12,7 +12,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 use support::bypass::{content, get, send};
 use support::eventually;
-use support::governed::{Governed, NAME, condition, git, reason};
+use support::git::git;
+use support::governed::{Governed, NAME, condition, reason};
 
 const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n";
 
@@ -61,11 +62,6 @@ async fn versions(governed: &Governed) -> BTreeMap<String, (Value, Value, Value)
     versions
 }
 
-async fn replica_sets(governed: &Governed) -> usize {
-    let list = get(&governed.client, "/apis/apps/v1/namespaces/shop/replicasets").await.unwrap();
-    list["items"].as_array().unwrap().len()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     const DEPLOYMENTS: usize = 40;
@@ -101,7 +97,7 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     for (path, (_, _, generation)) in &after {
         assert!(*generation == 1 || generation.is_null(), "{path} was written more than once: {generation}");
     }
-    eventually("the ReplicaSets", async || (replica_sets(&governed).await == DEPLOYMENTS).then_some(())).await;
+    eventually("the ReplicaSets", async || (governed.replica_sets().await.len() == DEPLOYMENTS).then_some(())).await;
 
     // Over a converged cluster there is nothing to ask and nothing to write.
     let before = settled(&governed).await;
@@ -143,9 +139,7 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     assert!(denied.contains("shop/c.yaml:"), "{denied}");
 
     // A new Pod has neither the snapshot nor the repository. Meanwhile objects left Git, and somebody forged a line.
-    governed.stop_webhook();
-    let run = governed.control_plane.directory().join("run");
-    std::fs::remove_dir_all(&run).unwrap();
+    governed.lose_volume();
     let commit = git(&governed.work_tree, &["rev-parse", "HEAD~1"]);
     forge(&governed, &format!("/ConfigMap/default/old {commit} shop/c.yaml")).await;
     let fewer: String = names("c", CONFIG_MAPS - 2).iter().map(|name| config_map(name, "")).collect();
@@ -235,11 +229,7 @@ impl Governed {
 async fn commits_make_change_and_remove_objects() {
     let mut governed = Governed::prepare(&[("shop/namespace.yaml", NAMESPACE)]).await;
     let client = governed.client.clone();
-    let enforcement = |guard: u32| {
-        let mut enforcement = governed.enforcement();
-        enforcement["spec"]["deletionGuard"] = json!({"maxObjects": guard});
-        enforcement
-    };
+    let enforcement = |guard: u32| governed.enforcement_with(json!({"deletionGuard": {"maxObjects": guard}}));
     // Declared by itself: so a commit changes it, and nothing else does.
     let (strict, lenient) = (enforcement(3), enforcement(20));
     let many: String = (0..5).map(|n| config_map(&format!("c-{n}"), "")).collect();
@@ -327,7 +317,8 @@ async fn commits_make_change_and_remove_objects() {
     assert_eq!(new["spec"]["selector"]["matchLabels"]["app"], "other");
     let said = governed.kubectl(&["-n", "shop", "delete", "deployment/web"]);
     assert!(!said.success, "the permission is for what differs: {said:?}");
-    eventually("the children of the old one to go", async || (replica_sets(&governed).await == 1).then_some(())).await;
+    eventually("the children of the old one to go", async || (governed.replica_sets().await.len() == 1).then_some(()))
+        .await;
 
     // A kind and its first object in one commit.
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -362,14 +353,8 @@ async fn observe_and_warn_only_tell() {
     let files = [("shop/namespace.yaml", NAMESPACE), ("shop/one.yaml", &config_map("one", ""))];
     let mut governed = Governed::prepare(&files).await;
     let client = governed.client.clone();
-    let with_action = |action: &str| {
-        let mut enforcement = governed.enforcement();
-        enforcement["spec"]["action"] = json!(action);
-        enforcement
-    };
-    let (observe, warn) = (with_action("Observe"), with_action("Warn"));
     governed.run();
-    governed.enforce(observe).await;
+    governed.enforce(governed.enforcement_with(json!({"action": "Observe"}))).await;
     let seen = |status: &Value| {
         condition(status, "SourceReady") == "True"
             && status["commit"]["id"].is_string()
@@ -417,7 +402,7 @@ async fn observe_and_warn_only_tell() {
     assert_eq!(status["objects"]["applied"], 0, "{status:#}");
     assert!(status["objects"]["baseline"].as_u64().is_some_and(|count| count > 0), "{status:#}");
 
-    governed.enforce(warn).await;
+    governed.enforce(governed.enforcement_with(json!({"action": "Warn"}))).await;
     eventually("a warning of what is undeclared", async || {
         let said = governed.kubectl(&["create", "configmap", "undeclared"]);
         let gone = governed.kubectl(&["delete", "configmap", "undeclared"]);

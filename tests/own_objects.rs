@@ -7,28 +7,8 @@ mod support;
 
 use serde_json::{Value, json};
 use support::eventually;
-use support::governed::Governed;
-
-const SHOP: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: shop}
-data: {colour: blue}
-"#;
-
-fn rejects(governed: &Governed, arguments: &[&str], because: &str) {
-    let said = governed.kubectl(arguments);
-    assert!(!said.success && said.stderr.contains(because), "{arguments:?}: {said:?}");
-}
-
-fn admits(governed: &Governed, arguments: &[&str]) {
-    let said = governed.kubectl(arguments);
-    assert!(said.success, "{arguments:?}: {said:?}");
-}
+use support::governed::{Governed, NAME};
+use support::shop::SHOP;
 
 fn enforcement(governed: &Governed, name: &str, namespace: &str) -> Value {
     let mut enforcement = governed.enforcement();
@@ -45,7 +25,7 @@ fn apply(governed: &Governed, object: &Value) -> support::Said {
 async fn they_are_kept_though_no_scope_holds_them() {
     let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
     governed.run();
-    governed.enforce(enforcement(&governed, "all", "shop")).await;
+    governed.enforce(enforcement(&governed, NAME, "shop")).await;
     governed.converged().await;
     let named = |resource: &str, prefix: &str| {
         let said = governed.kubectl(&["-n", "gitadel-system", "get", resource, "-o", "name"]);
@@ -55,20 +35,20 @@ async fn they_are_kept_though_no_scope_holds_them() {
     let baseline = named("secrets", "gitadel-baseline-all").unwrap();
 
     let forged = r#"{"data":{"objects":"/ConfigMap/shop/victim 1a2b3c4 shop.yaml"}}"#;
-    rejects(&governed, &["-n", "gitadel-system", "patch", &inventory, "-p", forged], "inventory");
-    rejects(&governed, &["-n", "gitadel-system", "delete", &inventory], "inventory");
-    rejects(&governed, &["-n", "gitadel-system", "delete", &baseline], "baseline");
-    rejects(&governed, &["-n", "gitadel-system", "delete", "secrets", "--all"], "baseline");
-    rejects(&governed, &["delete", "namespace", "gitadel-system", "--wait=false"], "part of gitadel");
-    rejects(&governed, &["delete", "crd", "enforcements.gitadel.dev", "--wait=false"], "part of gitadel");
+    governed.rejects(&["-n", "gitadel-system", "patch", &inventory, "-p", forged], "inventory");
+    governed.rejects(&["-n", "gitadel-system", "delete", &inventory], "inventory");
+    governed.rejects(&["-n", "gitadel-system", "delete", &baseline], "baseline");
+    governed.rejects(&["-n", "gitadel-system", "delete", "secrets", "--all"], "baseline");
+    governed.rejects(&["delete", "namespace", "gitadel-system", "--wait=false"], "part of gitadel");
+    governed.rejects(&["delete", "crd", "enforcements.gitadel.dev", "--wait=false"], "part of gitadel");
     let hidden = r#"{"spec":{"names":{"shortNames":["x"]}}}"#;
     let definition = "crd/enforcements.gitadel.dev";
-    rejects(&governed, &["patch", definition, "--type=merge", "-p", hidden], "part of gitadel");
+    governed.rejects(&["patch", definition, "--type=merge", "-p", hidden], "part of gitadel");
 
     let observe = r#"{"spec":{"action":"Observe"}}"#;
-    rejects(&governed, &["patch", "enforcement/all", "--type=merge", "-p", observe], "frozen");
-    rejects(&governed, &["delete", "enforcement", "all"], "frozen");
-    rejects(&governed, &["delete", "enforcements", "--all"], "frozen");
+    governed.rejects(&["patch", "enforcement/all", "--type=merge", "-p", observe], "frozen");
+    governed.rejects(&["delete", "enforcement", "all"], "frozen");
+    governed.rejects(&["delete", "enforcements", "--all"], "frozen");
     let said = apply(&governed, &enforcement(&governed, "aaa", "shop"));
     assert!(!said.success && said.stderr.contains("Enforcement \"all\""), "{said:?}");
     let said = apply(&governed, &enforcement(&governed, "bank", "bank"));
@@ -76,8 +56,8 @@ async fn they_are_kept_though_no_scope_holds_them() {
 
     // Nothing else is anybody's business there.
     let system = ["-n", "gitadel-system"];
-    admits(&governed, &[&system[..], &["create", "configmap", "mine"]].concat());
-    admits(&governed, &[&system[..], &["create", "secret", "generic", "mine"]].concat());
-    admits(&governed, &[&system[..], &["delete", "configmap/mine", "secret/mine"]].concat());
-    admits(&governed, &["create", "namespace", "other"]);
+    governed.admits(&[&system[..], &["create", "configmap", "mine"]].concat());
+    governed.admits(&[&system[..], &["create", "secret", "generic", "mine"]].concat());
+    governed.admits(&[&system[..], &["delete", "configmap/mine", "secret/mine"]].concat());
+    governed.admits(&["create", "namespace", "other"]);
 }

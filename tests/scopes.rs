@@ -8,52 +8,25 @@ mod support;
 use serde_json::{Value, json};
 use support::eventually;
 use support::governed::{Governed, condition, reason};
-
-const SHOP: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: shop}
-data: {colour: blue}
-"#;
-
-fn with_spec(governed: &Governed, changes: Value) -> Value {
-    let mut enforcement = governed.enforcement();
-    let spec = enforcement["spec"].as_object_mut().unwrap();
-    spec.extend(changes.as_object().unwrap().clone());
-    enforcement
-}
+use support::shop::SHOP;
 
 fn canaries_judged(governed: &Governed) -> f64 {
     governed.webhook_metrics().sum("gitadel_admission_reviews_total", &[("outcome", "proof"), ("rule", "canary")])
 }
 
-fn rejects(governed: &Governed, arguments: &[&str]) -> String {
-    let said = governed.kubectl(arguments);
-    assert!(!said.success && said.stderr.contains("governed by Git"), "{arguments:?}: {said:?}");
-    said.stderr
-}
-
-fn admits(governed: &Governed, arguments: &[&str]) {
-    let said = governed.kubectl(arguments);
-    assert!(said.success, "{arguments:?}: {said:?}");
-}
-
+const GOVERNED: &str = "is governed by Git";
 const REPAINT: &[&str] = &["-n", "shop", "patch", "configmap/settings", "-p", r#"{"data":{"colour":"red"}}"#];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scope_of_one_namespace_that_is_yet_to_come() {
     let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
     governed.run();
-    governed.enforce(with_spec(&governed, json!({"scope": {"namespaces": ["shop"]}}))).await;
+    governed.enforce(governed.enforcement_with(json!({"scope": {"namespaces": ["shop"]}}))).await;
     governed.converged().await;
     assert!(canaries_judged(&governed) >= 1.0);
-    rejects(&governed, REPAINT);
-    admits(&governed, &["create", "namespace", "other"]);
-    admits(&governed, &["-n", "default", "create", "configmap", "gitadel-canary"]);
+    governed.rejects(REPAINT, GOVERNED);
+    governed.admits(&["create", "namespace", "other"]);
+    governed.admits(&["-n", "default", "create", "configmap", "gitadel-canary"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,11 +34,11 @@ async fn an_open_world_is_proven_without_leaving_anything() {
     let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
     governed.run();
     let scope = json!({"excludedNamespaces": ["kube-*", "gitadel-system"], "cluster": "All"});
-    governed.enforce(with_spec(&governed, json!({"scope": scope, "undeclaredObjects": "Allow"}))).await;
+    governed.enforce(governed.enforcement_with(json!({"scope": scope, "undeclaredObjects": "Allow"}))).await;
     governed.converged().await;
     assert!(canaries_judged(&governed) >= 1.0);
-    rejects(&governed, REPAINT);
-    admits(&governed, &["-n", "shop", "create", "configmap", "mine"]);
+    governed.rejects(REPAINT, GOVERNED);
+    governed.admits(&["-n", "shop", "create", "configmap", "mine"]);
     let said = governed.kubectl(&["-n", "shop", "create", "configmap", "gitadel-canary"]);
     assert!(!said.success && said.stderr.contains("reserved"), "{said:?}");
     let left = governed.kubectl(&["get", "configmaps", "-A", "--field-selector=metadata.name=gitadel-canary"]);
@@ -85,11 +58,11 @@ rules:
     governed.run();
     let kinds = json!([{"group": "rbac.authorization.k8s.io", "kind": "ClusterRole"}]);
     let scope = json!({"namespaces": [], "cluster": "Listed", "clusterKinds": kinds});
-    governed.enforce(with_spec(&governed, json!({"scope": scope}))).await;
+    governed.enforce(governed.enforcement_with(json!({"scope": scope}))).await;
     governed.converged().await;
     assert!(canaries_judged(&governed) >= 1.0);
-    rejects(&governed, &["label", "clusterrole/reader", "mine=yes"]);
-    admits(&governed, &["create", "clusterrolebinding", "mine", "--clusterrole=reader", "--user=me"]);
+    governed.rejects(&["label", "clusterrole/reader", "mine=yes"], GOVERNED);
+    governed.admits(&["create", "clusterrolebinding", "mine", "--clusterrole=reader", "--user=me"]);
     assert_eq!(governed.kubectl(&["get", "clusterrole", "gitadel-canary", "--ignore-not-found"]).stdout, "");
 }
 
@@ -105,7 +78,7 @@ provisioner: example.com/slow
     governed.run();
     let kinds = json!([{"group": "storage.k8s.io", "kind": "StorageClass"}]);
     let scope = json!({"namespaces": [], "cluster": "Listed", "clusterKinds": kinds});
-    governed.enforce(with_spec(&governed, json!({"scope": scope}))).await;
+    governed.enforce(governed.enforcement_with(json!({"scope": scope}))).await;
     let converged = |status: &Value| condition(status, "Converged") == "True";
     governed.until("convergence", std::time::Duration::from_secs(60), converged).await;
     let status = governed.status().await;
@@ -114,15 +87,15 @@ provisioner: example.com/slow
         (!governed.kubectl(&["label", "storageclass/slow", "mine=yes"]).success).then_some(())
     })
     .await;
-    rejects(&governed, &["label", "storageclass/slow", "mine=yes"]);
-    admits(&governed, &["-n", "default", "create", "configmap", "mine"]);
+    governed.rejects(&["label", "storageclass/slow", "mine=yes"], GOVERNED);
+    governed.admits(&["-n", "default", "create", "configmap", "mine"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_nothing_is_enforced_nothing_is_proven() {
     let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
     governed.run();
-    governed.enforce(with_spec(&governed, json!({"action": "Observe"}))).await;
+    governed.enforce(governed.enforcement_with(json!({"action": "Observe"}))).await;
     eventually("the webhook to observe", async || {
         let _created = governed.kubectl(&["create", "namespace", "mine"]);
         governed.kubectl(&["label", "--overwrite", "namespace/mine", "seen=yes"]);

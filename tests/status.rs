@@ -66,9 +66,7 @@ async fn what_is_said_is_what_is() {
 async fn the_guard_against_deletions_says_that_it_holds_back() {
     let mut governed = Governed::prepare(&[("README.md", "nothing")]).await;
     governed.run();
-    let mut enforcement = governed.enforcement();
-    enforcement["spec"]["deletionGuard"] = json!({"maxObjects": 1});
-    governed.enforce(enforcement).await;
+    governed.enforce(governed.enforcement_with(json!({"deletionGuard": {"maxObjects": 1}}))).await;
     governed.converged().await;
 
     for name in ["one", "two", "three"] {

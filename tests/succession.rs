@@ -15,36 +15,9 @@ use serde_json::{Value, json};
 use support::bypass::{get, send};
 use support::eventually;
 use support::governed::{Governed, condition, reason};
+use support::shop::{SETTINGS_PATH, SHOP, WEB, WEB_PATH};
 
-const SHOP: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: shop}
-data: {colour: blue}
-";
-const SETTINGS: &str = "/api/v1/namespaces/shop/configmaps/settings";
-const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn web(image: &str) -> String {
-    format!(
-        "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: web, namespace: shop}}
-spec:
-  replicas: 1
-  selector: {{matchLabels: {{app: web}}}}
-  template:
-    metadata: {{labels: {{app: web}}}}
-    spec: {{containers: [{{name: web, image: {image}}}]}}
-"
-    )
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_enforcement_is_converged_when_its_baseline_is_recorded() {
@@ -61,7 +34,7 @@ async fn a_new_enforcement_is_converged_when_its_baseline_is_recorded() {
         reason(status, "Converged") == "RecordingBaseline"
     };
     governed.until("the baseline to be all that is missing", LIMIT, recording).await;
-    assert!(get(&governed.client, SETTINGS).await.is_some(), "all that is declared is there");
+    assert!(get(&governed.client, SETTINGS_PATH).await.is_some(), "all that is declared is there");
     governed.run_webhook();
     governed.converged().await;
     assert!(governed.status().await["objects"]["baseline"].as_u64() > Some(0));
@@ -72,7 +45,7 @@ async fn a_process_says_converged_when_it_has_compared_the_cluster_itself() {
     let mut governed = Governed::start(&[("shop.yaml", SHOP)]).await;
     let path = "/apis/gitadel.dev/v1alpha1/enforcements/all";
     governed.stop_reconciler();
-    governed.slip_in(Method::DELETE, SETTINGS, &Value::Null).await;
+    governed.slip_in(Method::DELETE, SETTINGS_PATH, &Value::Null).await;
     let before = get(&governed.client, path).await.unwrap();
     assert_eq!(condition(&before["status"], "Converged"), "True", "nobody was there to see it");
     governed.run_reconciler();
@@ -83,7 +56,7 @@ async fn a_process_says_converged_when_it_has_compared_the_cluster_itself() {
         let written = std::mem::replace(&mut last, now["metadata"]["resourceVersion"].clone()) != last;
         let converged = condition(&now["status"], "Converged") == "True";
         if written && converged {
-            assert!(get(&governed.client, SETTINGS).await.is_some(), "{:#}", now["status"]);
+            assert!(get(&governed.client, SETTINGS_PATH).await.is_some(), "{:#}", now["status"]);
         }
         (last != before["metadata"]["resourceVersion"] && converged).then_some(())
     })
@@ -92,9 +65,10 @@ async fn a_process_says_converged_when_it_has_compared_the_cluster_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_over_drift_is_one_write() {
-    let files = [("shop.yaml", SHOP), ("web.yaml", &web("registry.example/web:1"))];
+    let files = [("shop.yaml", SHOP), ("web.yaml", WEB)];
     let mut governed = Governed::start(&files).await;
-    let generation = async || get(&governed.client, WEB).await.unwrap()["metadata"]["generation"].as_u64().unwrap();
+    let generation =
+        async || get(&governed.client, WEB_PATH).await.unwrap()["metadata"]["generation"].as_u64().unwrap();
     let declared = generation().await;
     governed.stop_reconciler();
     // Other fields than the one that the commit changes, and one that makes Pods anew.
@@ -102,9 +76,9 @@ async fn a_commit_over_drift_is_one_write() {
         {"op": "replace", "path": "/spec/replicas", "value": 3},
         {"op": "add", "path": "/spec/template/metadata/labels/mine", "value": "yes"},
     ]);
-    governed.slip_in(Method::PATCH, WEB, &drift).await;
-    eventually("the Pods of the drift", async || (replica_sets(&governed).await == 2).then_some(())).await;
-    governed.commit("a new image", &[("web.yaml", &web("registry.example/web:2"))]);
+    governed.slip_in(Method::PATCH, WEB_PATH, &drift).await;
+    eventually("the Pods of the drift", async || (governed.replica_sets().await.len() == 2).then_some(())).await;
+    governed.commit("a new image", &[("web.yaml", &WEB.replace("web:1", "web:2"))]);
     // Git is slow: the drift is seen before the commit.
     let directory = governed.control_plane.directory().join("slow");
     let (program, gate) = (directory.join("git-upload-pack"), directory.join("gate"));
@@ -121,19 +95,14 @@ async fn a_commit_over_drift_is_one_write() {
     eventually("the drift to be seen", seen).await;
     std::fs::write(&gate, "").unwrap();
     governed.converged().await;
-    let live = get(&governed.client, WEB).await.unwrap();
+    let live = get(&governed.client, WEB_PATH).await.unwrap();
     let spec = &live["spec"];
     assert_eq!(spec["template"]["spec"]["containers"][0]["image"], "registry.example/web:2");
-    assert_eq!((&spec["replicas"], &spec["template"]["metadata"]["labels"]["mine"]), (&json!(1), &Value::Null));
+    assert_eq!((&spec["replicas"], &spec["template"]["metadata"]["labels"]["mine"]), (&json!(2), &Value::Null));
     assert_eq!(live["metadata"]["generation"], declared + 2, "the drift was one write, and what undid it another");
-    eventually("the Pods of the commit", async || (replica_sets(&governed).await == 3).then_some(())).await;
+    eventually("the Pods of the commit", async || (governed.replica_sets().await.len() == 3).then_some(())).await;
     let revision = &live["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
     assert_ne!(revision, "4", "the first Pods did not come back in between");
-}
-
-async fn replica_sets(governed: &Governed) -> usize {
-    let list = get(&governed.client, "/apis/apps/v1/namespaces/shop/replicasets").await.unwrap();
-    list["items"].as_array().unwrap().len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,37 +19,12 @@ use serde_json::{Value, json};
 use support::bypass::{get, send};
 use support::eventually;
 use support::governed::{Governed, condition};
+use support::shop::{SETTINGS_PATH, SHOP, WEB};
 
-const SHOP: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: shop}
-data: {colour: blue}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: shop}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: registry.example/web:1}]}
-";
-const SETTINGS: &str = "/api/v1/namespaces/shop/configmaps/settings";
+const FILES: &[(&str, &str)] = &[("shop.yaml", SHOP), ("web.yaml", WEB)];
 const MUTATORS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 
 impl Governed {
-    fn lose_volume(&mut self) {
-        self.stop_reconciler();
-        self.stop_webhook();
-        std::fs::remove_dir_all(&self.run_directory).unwrap();
-    }
-
     /// Every write is refused: by the webhook, or because there is none.
     fn refuses(&self, arguments: &[&str]) -> String {
         let said = self.kubectl(arguments);
@@ -70,15 +45,6 @@ impl Governed {
         self.configurations().delete(NAME, &DeleteParams::default()).await.unwrap();
         eventually("the configuration", async || (self.entries().await > 0).then_some(())).await;
     }
-
-    /// Waits until the API server obeys the restored configuration.
-    async fn obeyed(&self) {
-        eventually("a refusal", async || {
-            let said = self.kubectl(&["-n", "shop", "annotate", "--overwrite", "configmap/settings", "probe=yes"]);
-            (!said.success && said.stderr.contains("gitadel.dev")).then_some(())
-        })
-        .await;
-    }
 }
 
 const EDITS: &[&[&str]] = &[
@@ -94,7 +60,7 @@ fn rename(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_knows_nothing_opens_nothing() {
-    let mut governed = Governed::start(&[("shop.yaml", SHOP)]).await;
+    let mut governed = Governed::start(FILES).await;
     governed.lose_volume();
     let away = governed.repository.with_extension("away");
     rename(&governed.repository, &away);
@@ -153,7 +119,7 @@ fn rogue(finalizers: &[&str]) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mutator_in_the_way_stops_neither_the_guard_nor_repairs() {
-    let mut governed = Governed::start(&[("shop.yaml", SHOP)]).await;
+    let mut governed = Governed::start(FILES).await;
     governed.stop_reconciler();
     send(&governed.client, Method::POST, MUTATORS, &rogue(&["example.com/stays"])).await.unwrap();
     governed.run_reconciler();
@@ -166,9 +132,9 @@ async fn a_mutator_in_the_way_stops_neither_the_guard_nor_repairs() {
     // Its finalizer keeps it, and with it every round from its end.
     governed.restores_its_configuration().await;
     let paint = json!([{"op": "replace", "path": "/data/colour", "value": "red"}]);
-    governed.slip_in(Method::PATCH, SETTINGS, &paint).await;
+    governed.slip_in(Method::PATCH, SETTINGS_PATH, &paint).await;
     eventually("the repair", async || {
-        (get(&governed.client, SETTINGS).await.unwrap()["data"]["colour"] == "blue").then_some(())
+        (get(&governed.client, SETTINGS_PATH).await.unwrap()["data"]["colour"] == "blue").then_some(())
     })
     .await;
     let stays = json!([{"op": "remove", "path": "/metadata/finalizers"}]);
@@ -219,7 +185,7 @@ fn forged(record: &Value) -> Value {
 
 impl Governed {
     async fn with_old_objects() -> Self {
-        let mut governed = Self::prepare(&[("shop.yaml", SHOP)]).await;
+        let mut governed = Self::prepare(FILES).await;
         let default = ["-n", "default", "create"];
         for old in [["configmap", "old", "--from-literal=colour=grey"], ["secret", "generic", "old"]] {
             let said = governed.kubectl(&[&default[..], &old].concat());
@@ -306,7 +272,7 @@ async fn a_record_that_nobody_can_prove_only_freezes_what_is_there() {
     governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "green"))]);
     governed.run_reconciler();
     eventually("the commit", async || {
-        (get(&governed.client, SETTINGS).await.unwrap()["data"]["colour"] == "green").then_some(())
+        (get(&governed.client, SETTINGS_PATH).await.unwrap()["data"]["colour"] == "green").then_some(())
     })
     .await;
     eventually("the doubts", async || {
@@ -350,7 +316,7 @@ async fn a_record_that_is_lost_with_the_volume_is_made_anew_only_when_asked_for(
     governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "green"))]);
     governed.notify().await;
     eventually("the commit", async || {
-        (get(&governed.client, SETTINGS).await.unwrap()["data"]["colour"] == "green").then_some(())
+        (get(&governed.client, SETTINGS_PATH).await.unwrap()["data"]["colour"] == "green").then_some(())
     })
     .await;
     assert!(get(&governed.client, RECORD).await.is_none());
@@ -372,11 +338,9 @@ async fn a_record_that_is_lost_with_the_volume_is_made_anew_only_when_asked_for(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mutator_is_the_users_own_affair_where_undeclared_objects_are_allowed() {
-    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    let mut governed = Governed::prepare(FILES).await;
     governed.run();
-    let mut enforcement = governed.enforcement();
-    enforcement["spec"]["undeclaredObjects"] = json!("Allow");
-    governed.enforce(enforcement).await;
+    governed.enforce(governed.enforcement_with(json!({"undeclaredObjects": "Allow"}))).await;
     governed.converged().await;
     send(&governed.client, Method::POST, MUTATORS, &rogue(&[])).await.unwrap();
     governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "green"))]);

@@ -28,8 +28,7 @@ async fn gitadel_goes_by_a_commit_and_leaves_what_it_governed() {
     let refused = denied(&["delete", "namespace", "gitadel-system", "--wait=false"]);
     assert!(refused.contains("action: Observe"), "{refused}");
 
-    let mut enforcement = governed.enforcement();
-    enforcement["spec"]["action"] = json!("Observe");
+    let enforcement = governed.enforcement_with(json!({"action": "Observe"}));
     governed.commit("let go of the cluster", &[("enforcement.yaml", &enforcement.to_string())]);
     governed.notify().await;
     eventually("the commit to be in force", async || {

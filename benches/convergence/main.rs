@@ -30,7 +30,8 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use support::bypass::send;
-use support::governed::{Governed, NAME, condition, git};
+use support::git::git;
+use support::governed::{Governed, NAME, condition};
 
 const SIZES: [usize; 2] = [1_000, 10_000];
 const MEMORY: usize = 50_000;

@@ -28,9 +28,7 @@ const PARALLEL: usize = 8;
 /// Runs gitadel over what [`Governed::prepare`] made, with replicas left to the autoscaler.
 async fn enforce(governed: &mut Governed) {
     governed.run();
-    let mut enforcement = governed.enforcement();
-    enforcement["spec"]["delegations"] = delegations();
-    governed.enforce(enforcement).await;
+    governed.enforce(governed.enforcement_with(json!({"delegations": delegations()}))).await;
     let took = governed.converged().await;
     println!("converged after {took:.1?}");
 }

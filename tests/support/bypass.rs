@@ -1,8 +1,5 @@
 //! Writes that reach the API server while gitadel's webhook configuration is gone: what admission cannot stop.
 
-// clippy.toml spares test functions only; their helpers fail in the same way.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use gitadel::demo::control_plane::guard::tail;
 use gitadel::reconcile::webhook_configuration::NAME;
 use hyper::{Method, Request};

@@ -1,14 +1,9 @@
 //! A control plane governed by a real gitadel: a Git repository, and webhook and reconciler as separate processes with
 //! separate identities, as in the Pod.
 
-// Each test binary uses a part of it.
-#![allow(dead_code)]
-// clippy.toml spares test functions only; their helpers fail in the same way.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use gitadel::api::Enforcement;
@@ -18,6 +13,7 @@ use gitadel::demo::ports;
 use kube::{Api, Client, CustomResourceExt};
 use serde_json::{Value, json};
 
+use super::git::git;
 use super::http::attempt;
 use super::{Said, client, eventually, kubectl, kubectl_with_input};
 
@@ -128,6 +124,14 @@ impl Governed {
         })
     }
 
+    /// The same with other settings, or more of them.
+    pub fn enforcement_with(&self, settings: Value) -> Value {
+        let mut enforcement = self.enforcement();
+        let spec = enforcement["spec"].as_object_mut().unwrap();
+        spec.extend(settings.as_object().unwrap().clone());
+        enforcement
+    }
+
     pub async fn enforce(&self, enforcement: Value) {
         self.apply(&enforcement.to_string());
     }
@@ -193,6 +197,13 @@ impl Governed {
         }
     }
 
+    /// As when a Pod is gone: both processes end, and nothing is left of what they knew.
+    pub fn lose_volume(&mut self) {
+        self.stop_reconciler();
+        self.stop_webhook();
+        std::fs::remove_dir_all(&self.run_directory).unwrap();
+    }
+
     pub fn log(&self, name: &str) -> PathBuf {
         self.control_plane.logs().join(format!("gitadel-{name}.log"))
     }
@@ -236,8 +247,12 @@ impl Governed {
     }
 
     pub async fn status(&self) -> Value {
+        self.status_of(NAME).await
+    }
+
+    pub async fn status_of(&self, enforcement: &str) -> Value {
         let api: Api<Enforcement> = Api::all(self.client.clone());
-        let enforcement = api.get_opt(NAME).await.unwrap();
+        let enforcement = api.get_opt(enforcement).await.unwrap();
         enforcement.and_then(|e| e.status).map_or(Value::Null, |status| serde_json::to_value(status).unwrap())
     }
 
@@ -272,31 +287,18 @@ impl Governed {
 }
 
 pub fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
-    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["status"].as_str()).unwrap_or_default()
+    of_condition(status, kind, "status")
 }
 
 pub fn reason<'a>(status: &'a Value, kind: &str) -> &'a str {
-    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["reason"].as_str()).unwrap_or_default()
+    of_condition(status, kind, "reason")
 }
 
 pub fn message<'a>(status: &'a Value, kind: &str) -> &'a str {
-    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["message"].as_str()).unwrap_or_default()
+    of_condition(status, kind, "message")
 }
 
-/// Runs git and returns what it printed.
-pub fn git(directory: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .current_dir(directory)
-        // The signing keys, hooks and templates of whoever runs the tests have no part in this.
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .args(["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "protocol.file.allow=always"])
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+fn of_condition<'a>(status: &'a Value, kind: &str, field: &str) -> &'a str {
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    conditions.iter().find(|c| c["type"] == kind).and_then(|c| c[field].as_str()).unwrap_or_default()
 }

@@ -1,10 +1,5 @@
 //! Plain requests to the processes' probe listeners.
 
-// Each test binary uses a part of it.
-#![allow(dead_code)]
-// clippy.toml spares test functions only; their helpers fail in the same way.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;

@@ -1,8 +1,5 @@
 //! Reads a process's metrics.
 
-// clippy.toml spares test functions only; their helpers fail in the same way.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 pub use gitadel::demo::metrics::Metrics;
 
 use super::governed::Governed;

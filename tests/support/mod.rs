@@ -6,9 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod bypass;
+pub mod git;
 pub mod governed;
 pub mod http;
 pub mod metrics;
+pub mod processes;
+pub mod shop;
+pub mod verdicts;
 
 use std::io::Write;
 use std::path::Path;
