@@ -8,24 +8,15 @@ mod support;
 use serde_json::json;
 use support::eventually;
 use support::governed::{Governed, NAME};
+use support::shop::SHOP;
 
-const SHOP: &str = "
-{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
----
-{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {colour: blue}}
-";
 const CONFIGURATION: &str = "validatingwebhookconfiguration/gitadel";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gitadel_goes_by_a_commit_and_leaves_what_it_governed() {
     let mut governed = Governed::start(&[("shop.yaml", SHOP)]).await;
-    let denied = |arguments: &[&str]| {
-        let said = governed.kubectl(arguments);
-        assert!(!said.success && said.stderr.contains("denied the request"), "{arguments:?}: {said:?}");
-        said.stderr
-    };
-    denied(&["delete", "enforcements", "--all", "--wait=false"]);
-    let refused = denied(&["delete", "namespace", "gitadel-system", "--wait=false"]);
+    governed.rejects(&["delete", "enforcements", "--all", "--wait=false"], "denied the request");
+    let refused = governed.rejects(&["delete", "namespace", "gitadel-system", "--wait=false"], "denied the request");
     assert!(refused.contains("action: Observe"), "{refused}");
 
     let enforcement = governed.enforcement_with(json!({"action": "Observe"}));
@@ -42,21 +33,16 @@ async fn gitadel_goes_by_a_commit_and_leaves_what_it_governed() {
     .await;
     // What `kubectl delete -f manifests` deletes here: the Pods of this installation are two processes.
     for object in ["namespace/gitadel-system", "crd/enforcements.gitadel.dev", "clusterrolebinding/gitadel"] {
-        let said = governed.kubectl(&["delete", object, "--timeout=60s"]);
-        assert!(said.success, "{object}: {said:?}");
+        governed.admits(&["delete", object, "--timeout=60s"]);
     }
     governed.stop_reconciler();
     governed.stop_webhook();
-    let said = governed.kubectl(&["delete", CONFIGURATION, "--ignore-not-found"]);
-    assert!(said.success, "{said:?}");
+    governed.admits(&["delete", CONFIGURATION, "--ignore-not-found"]);
 
     let kept = governed.kubectl(&["-n", "shop", "get", "configmap", "settings", "-o", "jsonpath={.data.colour}"]);
     assert_eq!(kept.stdout, "blue");
-    let said =
-        governed.kubectl(&["-n", "shop", "patch", "configmap", "settings", "-p", r#"{"data":{"colour":"red"}}"#]);
-    assert!(said.success, "{said:?}");
-    let created = governed.kubectl(&["-n", "shop", "create", "configmap", "mine"]);
-    assert!(created.success, "{created:?}");
+    governed.admits(&["-n", "shop", "patch", "configmap", "settings", "-p", r#"{"data":{"colour":"red"}}"#]);
+    governed.admits(&["-n", "shop", "create", "configmap", "mine"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,8 +61,7 @@ async fn whoever_may_delete_webhook_configurations_is_never_locked_out() {
     })
     .await;
     eventually("the configuration to be gone for good", async || {
-        let deleted = governed.kubectl(&["delete", CONFIGURATION, "--ignore-not-found"]);
-        assert!(deleted.success, "{deleted:?}");
+        governed.admits(&["delete", CONFIGURATION, "--ignore-not-found"]);
         create("mine").success.then_some(())
     })
     .await;

@@ -10,12 +10,8 @@ use serde_json::{Value, json};
 use support::bypass::{get, send};
 use support::eventually;
 use support::governed::Governed;
+use support::shop::NAMESPACE;
 
-const SHOP: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
-";
 const AUTOSCALERS: &str = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers";
 
 fn v1(maximum: u32) -> String {
@@ -60,7 +56,7 @@ impl Governed {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_object_is_of_the_version_in_which_git_has_it() {
-    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    let mut governed = Governed::prepare(&[("shop.yaml", NAMESPACE)]).await;
     // One that was there before, seen in the version that the API server prefers.
     let there = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "there"},
         "spec": {"maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "there"}}});

@@ -4,6 +4,12 @@ use super::bypass::get;
 use super::eventually;
 use super::governed::Governed;
 
+pub const NAMESPACE: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+";
+
 pub const SHOP: &str = "
 apiVersion: v1
 kind: Namespace
