@@ -12,7 +12,7 @@ const PAGE: &str = "docs/operations.md";
 /// All words of a text that begin so and go on with small letters and underscores.
 fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
     let end = |rest: &str| rest.find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap_or(rest.len());
-    text.match_indices(prefix).map(|(at, _)| &text[at..at + end(&text[at..])]).collect()
+    text.match_indices(prefix).map(|(at, _)| &text[at..at + prefix.len() + end(&text[at + prefix.len()..])]).collect()
 }
 
 fn program(directory: &Path, text: &mut String) {
@@ -67,6 +67,21 @@ fn alerts_ask_for_metrics_that_exist() {
     assert!(asked.len() > 5, "{asked:?}");
     for metric in asked {
         assert!(known.contains_key(metric), "{metric}");
+    }
+}
+
+/// A metric that does not exist is 0 to whoever sums it up: a test of a wrong name would hold whatever the program does.
+#[test]
+fn tests_ask_for_metrics_that_exist() {
+    let known = metrics_of_the_program();
+    let mut tests = String::new();
+    program(Path::new("tests"), &mut tests);
+    program(Path::new("benches"), &mut tests);
+    let asked: BTreeSet<&str> = words(&tests, "\"gitadel_").into_iter().map(|word| &word[1..]).collect();
+    assert!(asked.len() > 15, "{asked:?}");
+    for metric in asked {
+        let of_histogram = ["_count", "_sum", "_bucket"].iter().find_map(|part| metric.strip_suffix(part));
+        assert!(known.contains_key(of_histogram.unwrap_or(metric)), "{metric}");
     }
 }
 

@@ -9,8 +9,10 @@ mod git_origin;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use git_origin::{Origin, source};
+use gitadel::api::GitSource;
 use gitadel::reconcile::sources::{Failure, Follower, SourceState, SourceUpdate};
 use gitadel::source::SourceError;
 use tokio::sync::mpsc;
@@ -52,12 +54,13 @@ fn a_file_that_cannot_be_read_any_more_is_brought_by_the_next_fetch() {
     assert_eq!(repository.read(&blob).unwrap(), CONFIG_MAP.as_bytes());
 }
 
-/// Follows the source with the copy that is there.
+/// Follows the source with the copy that is there, without ever asking again by itself.
 fn follow(origin: &Origin) -> (mpsc::Receiver<SourceUpdate>, DropGuard) {
     let (updates, seen) = mpsc::channel(1);
+    let source = source(&origin.url(), Some(("branch", "main")));
     let follower = Follower {
         enforcement: "shop".into(),
-        source: source(&origin.url(), Some(("branch", "main"))),
+        source: GitSource { interval_seconds: 86_400, ..source },
         directory: origin.copy(),
         credentials: None,
         bell: Arc::default(),
@@ -69,7 +72,8 @@ fn follow(origin: &Origin) -> (mpsc::Receiver<SourceUpdate>, DropGuard) {
 }
 
 async fn next(seen: &mut mpsc::Receiver<SourceUpdate>) -> Arc<SourceState> {
-    match seen.recv().await.unwrap().outcome {
+    let update = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await.expect("an update in time");
+    match update.unwrap().outcome {
         Ok(state) => state,
         Err(Failure::Unreadable(error)) => panic!("{error}"),
         Err(Failure::Broken(problems)) => panic!("{problems:?}"),

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use git_http::{Behaviour, Certificate, GitServer};
 use git_origin::{Origin, source};
@@ -148,10 +148,8 @@ fn a_silent_server_does_not_hold_up_the_caller() {
     let origin = Origin::new();
     let (url, _listener) = silent();
     let repository = origin.open(&source(&url, None)).with_timeout(Duration::from_millis(300));
-    let started = Instant::now();
     let error = repository.fetch().unwrap_err();
-    assert!(matches!(error, SourceError::Timeout { .. }), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(matches!(error, SourceError::Timeout { after, .. } if after == Duration::from_millis(300)), "{error}");
     // A server that recovers is followed again at the next fetch; one that does not is not asked without end.
     let errors: Vec<_> = (0..6).map(|_| repository.fetch().unwrap_err()).collect();
     assert!(matches!(errors.first(), Some(SourceError::Timeout { .. })));
@@ -161,11 +159,11 @@ fn a_silent_server_does_not_hold_up_the_caller() {
 #[test]
 fn a_shutdown_ends_a_fetch() {
     let origin = Origin::new();
-    let (url, _listener) = silent();
+    let (url, listener) = silent();
     let abort = Arc::new(AtomicBool::new(false));
     let repository = origin.open(&source(&url, None)).with_abort(Arc::clone(&abort));
     let fetch = thread::spawn(move || repository.fetch());
-    thread::sleep(Duration::from_millis(200));
+    let _connection = listener.accept().unwrap();
     abort.store(true, Ordering::Relaxed);
     let error = fetch.join().unwrap().unwrap_err();
     assert!(matches!(error, SourceError::Aborted { .. }), "{error}");

@@ -12,12 +12,8 @@ use serde_json::{Value, json};
 use support::bypass::get;
 use support::eventually;
 use support::governed::Governed;
+use support::shop::NAMESPACE;
 
-const SHOP: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
-";
 const ACCOUNT: &str = "
 apiVersion: v1
 kind: ServiceAccount
@@ -54,7 +50,7 @@ metadata: {name: gitadel-baseline-all-0, namespace: gitadel-system}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_follows_from_something_else_is_as_if_git_had_never_declared_it() {
-    let files = [("shop.yaml", SHOP), ("account.yaml", ACCOUNT), ("database.yaml", DATABASE)];
+    let files = [("shop.yaml", NAMESPACE), ("account.yaml", ACCOUNT), ("database.yaml", DATABASE)];
     let governed = Governed::start(&files).await;
     let account = async || get(&governed.client, "/api/v1/namespaces/shop/serviceaccounts/default").await;
     assert_eq!(account().await.unwrap()["automountServiceAccountToken"], false);
@@ -90,8 +86,12 @@ async fn what_follows_from_something_else_is_as_if_git_had_never_declared_it() {
     })
     .await;
 
-    let restored = || governed.reconciler_metrics().sum("gitadel_drift_detected_total", &[]);
-    let before = restored();
+    let fights = || {
+        let metrics = governed.reconciler_metrics();
+        ["gitadel_drift_detected_total", "gitadel_webhook_configuration_restored_total"]
+            .map(|name| metrics.sum(name, &[]))
+    };
+    let before = fights();
     governed.commit("what is gitadel's own", &[("reserved.yaml", RESERVED)]);
     governed.notify().await;
     let reserved = |status: &Value| {
@@ -102,7 +102,7 @@ async fn what_follows_from_something_else_is_as_if_git_had_never_declared_it() {
     governed.commit("no more", &[("reserved.yaml", "")]);
     governed.notify().await;
     governed.converged().await;
-    assert_eq!(restored(), before, "nobody fought over it");
+    assert_eq!(fights(), before, "nobody fought over it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +111,7 @@ async fn what_waits_for_another_to_go_is_made_when_that_is_gone() {
     let held =
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: held, namespace: shop, finalizers: [example.com/held]}}";
     let free = held.replace(", finalizers: [example.com/held]", "");
-    let governed = Governed::start(&[("shop.yaml", SHOP), ("held.yaml", held)]).await;
+    let governed = Governed::start(&[("shop.yaml", NAMESPACE), ("held.yaml", held)]).await;
     governed.commit("remove it", &[("held.yaml", "")]);
     governed.notify().await;
     eventually("its end to begin", async || {

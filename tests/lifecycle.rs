@@ -14,8 +14,7 @@ use support::bypass::{content, get, send};
 use support::eventually;
 use support::git::git;
 use support::governed::{Governed, NAME, condition, reason};
-
-const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n";
+use support::shop::NAMESPACE;
 
 fn deployment(name: &str) -> String {
     format!(
@@ -73,6 +72,9 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
     governed.run();
     governed.enforce(governed.enforcement()).await;
     governed.converged().await;
+    let metrics = governed.reconciler_metrics();
+    assert!(metrics.sum("gitadel_canonicalisations_total", &[("outcome", "asked")]) > 0.0);
+    assert!(metrics.sum("gitadel_applies_total", &[]) > 0.0);
 
     let names = |prefix: &str, count: usize| (0..count).map(|n| format!("{prefix}-{n}")).collect::<Vec<_>>();
     let deployments: String = names("d", DEPLOYMENTS).iter().map(|name| deployment(name)).collect();
@@ -173,23 +175,23 @@ async fn a_restart_at_any_point_loses_nothing_and_applies_nothing_twice() {
         assert!(gone || annotated || now.get(path) == Some(known), "{path}: {:?}, not {known:?}", now.get(path));
         assert!(!gone || !now.contains_key(path), "{path}");
     }
-    let said = governed.kubectl(&["-n", "shop", "label", "configmap/kept", "mine=yes"]);
-    assert!(said.stderr.contains("no longer declared"), "{said:?}");
-    let said = governed.kubectl(&["-n", "shop", "delete", "configmap/kept"]);
-    assert!(said.success, "{said:?}");
+    governed.rejects(&["-n", "shop", "label", "configmap/kept", "mine=yes"], "no longer declared");
+    governed.admits(&["-n", "shop", "delete", "configmap/kept"]);
 }
 
-/// The versions of all objects when controllers wrote their last status.
+/// The versions of all objects when controllers wrote their last status: no Pod ever becomes ready here.
 async fn settled(governed: &Governed) -> BTreeMap<String, (Value, Value, Value)> {
-    let mut last = versions(governed).await;
-    loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = versions(governed).await;
-        if now == last {
-            return now;
-        }
-        last = now;
-    }
+    eventually("the controllers' last word", async || {
+        let list = get(&governed.client, "/apis/apps/v1/namespaces/shop/deployments").await.unwrap();
+        let rolled_out = |deployment: &Value| {
+            let status = &deployment["status"];
+            status["observedGeneration"] == deployment["metadata"]["generation"]
+                && (&status["replicas"], &status["updatedReplicas"]) == (&json!(1), &json!(1))
+        };
+        list["items"].as_array().unwrap().iter().all(rolled_out).then_some(())
+    })
+    .await;
+    versions(governed).await
 }
 
 async fn inventory(governed: &Governed) -> String {
@@ -207,18 +209,6 @@ async fn forge(governed: &Governed, line: &str) {
 }
 
 impl Governed {
-    /// Waits until the running process has brought about the newest commit itself.
-    async fn round_is_over(&self) {
-        let commit = git(&self.work_tree, &["rev-parse", "HEAD"]);
-        eventually("the round", async || {
-            let metrics = self.reconciler_metrics();
-            let enforced = metrics.sum("gitadel_source_commit_info", &[("commit", &*commit)]) > 0.0;
-            (enforced && metrics.sum("gitadel_leader", &[]) > 0.0).then_some(())
-        })
-        .await;
-        self.converged().await;
-    }
-
     async fn push(&self, subject: &str, files: &[(&str, &str)]) {
         self.commit(subject, files);
         self.notify().await;
@@ -253,15 +243,13 @@ async fn commits_make_change_and_remove_objects() {
     governed.push("remove two", &[("shop/kept.yaml", ""), ("shop/one.yaml", "")]).await;
     governed.converged().await;
     assert!(get(&client, &path_of("one")).await.is_none());
-    let said = governed.kubectl(&["-n", "shop", "label", "configmap/kept", "mine=yes"]);
-    assert!(said.stderr.contains("no longer declared"), "frozen: {said:?}");
-    let drifted = json!([{"op": "replace", "path": "/data/colour", "value": "red"}]);
-    let said = governed.kubectl(&["-n", "shop", "patch", "configmap/kept", "--type=json", "-p", &drifted.to_string()]);
-    assert!(!said.success, "{said:?}");
-    let said = governed.kubectl(&["-n", "shop", "delete", "configmap/kept"]);
-    assert!(said.success, "free to go: {said:?}");
-    let said = governed.kubectl(&["-n", "shop", "create", "configmap", "kept", "--from-literal=colour=blue"]);
-    assert!(said.stderr.contains("is not declared in Git"), "and not to come back: {said:?}");
+    governed.rejects(&["-n", "shop", "label", "configmap/kept", "mine=yes"], "no longer declared");
+    let drifted = r#"{"data":{"colour":"red"}}"#;
+    governed.rejects(&["-n", "shop", "patch", "configmap/kept", "-p", drifted], "no longer declared");
+    // Free to go, and not to come back.
+    governed.admits(&["-n", "shop", "delete", "configmap/kept"]);
+    let again = ["-n", "shop", "create", "configmap", "kept", "--from-literal=colour=blue"];
+    governed.rejects(&again, "is not declared in Git");
 
     // git revert brings back what a commit removed.
     git(&governed.work_tree, &["revert", "--no-edit", "HEAD"]);
@@ -275,8 +263,7 @@ async fn commits_make_change_and_remove_objects() {
     governed.push("move it", &[("shop/one.yaml", ""), ("shop/moved.yaml", &config_map("one", ""))]).await;
     governed.converged().await;
     assert_eq!(get(&client, &path_of("one")).await.unwrap()["metadata"], before["metadata"]);
-    let said = governed.kubectl(&["-n", "shop", "label", "configmap/one", "mine=yes"]);
-    assert!(said.stderr.contains("shop/moved.yaml:"), "{said:?}");
+    governed.rejects(&["-n", "shop", "label", "configmap/one", "mine=yes"], "shop/moved.yaml:");
 
     // More than the guard allows stays, is reported, and goes when a commit raises the limit.
     governed.push("remove five", &[("shop/many.yaml", "")]).await;
@@ -302,10 +289,9 @@ async fn commits_make_change_and_remove_objects() {
     governed.until("the need to recreate to be reported", Duration::from_secs(30), reported).await;
     let web_path = "/apis/apps/v1/namespaces/shop/deployments/web";
     let live = get(&client, web_path).await.unwrap();
-    let said = governed.kubectl(&["-n", "shop", "scale", "deployment/web", "--replicas=3"]);
-    assert!(!said.success && get(&client, web_path).await.is_some(), "the last good state stays: {said:?}");
-    let said = governed.kubectl(&["-n", "shop", "delete", "deployment/web"]);
-    assert!(!said.success, "{said:?}");
+    // The last good state stays.
+    governed.rejects(&["-n", "shop", "scale", "deployment/web", "--replicas=3"], "spec.replicas must be 1, not 3");
+    governed.rejects(&["-n", "shop", "delete", "deployment/web"], "must not be deleted");
     let allowed = recreated.replace(
         "metadata: {name: web, namespace: shop}",
         "metadata: {name: web, namespace: shop, annotations: {gitadel.dev/recreate: 'true'}}",
@@ -315,8 +301,8 @@ async fn commits_make_change_and_remove_objects() {
     let new = get(&client, web_path).await.unwrap();
     assert_ne!(new["metadata"]["uid"], live["metadata"]["uid"]);
     assert_eq!(new["spec"]["selector"]["matchLabels"]["app"], "other");
-    let said = governed.kubectl(&["-n", "shop", "delete", "deployment/web"]);
-    assert!(!said.success, "the permission is for what differs: {said:?}");
+    // The permission is for what differs.
+    governed.rejects(&["-n", "shop", "delete", "deployment/web"], "must not be deleted");
     eventually("the children of the old one to go", async || (governed.replica_sets().await.len() == 1).then_some(()))
         .await;
 
@@ -333,13 +319,11 @@ async fn commits_make_change_and_remove_objects() {
     governed.converged().await;
     let shelf = get(&client, "/apis/example.com/v1/namespaces/shop/shelves/first").await.unwrap();
     assert_eq!(shelf["spec"]["width"], 3, "{:#}", content(&shelf));
-    let said =
-        governed.kubectl(&["-n", "shop", "patch", "shelf/first", "--type=merge", "-p", r#"{"spec":{"width":4}}"#]);
-    assert!(said.stderr.contains("spec.width must be 3, not 4"), "{said:?}");
+    let wider = ["-n", "shop", "patch", "shelf/first", "--type=merge", "-p", r#"{"spec":{"width":4}}"#];
+    governed.rejects(&wider, "spec.width must be 3, not 4");
 
     // A namespace leaves Git with all that is in it.
-    let said = governed.kubectl(&["delete", "namespace", "shop", "--wait=false"]);
-    assert!(!said.success, "{said:?}");
+    governed.rejects(&["delete", "namespace", "shop", "--wait=false"], "must not be deleted");
     let files = ["shop/namespace.yaml", "shop/moved.yaml", "shop/kept.yaml", "shop/web.yaml", "kinds/a.yaml"]
         .map(|file| (file, ""));
     governed.push("close the shop", &files).await;
@@ -395,8 +379,7 @@ async fn observe_and_warn_only_tell() {
     let before = rules(&governed, "declared");
     let said = governed.kubectl(&["label", "namespace/default", "mine=yes"]);
     assert!(said.success && rules(&governed, "declared") > before, "what was there is frozen: {said:?}");
-    let said = governed.kubectl(&["create", "configmap", "late"]);
-    assert!(said.success, "{said:?}");
+    governed.admits(&["create", "configmap", "late"]);
     let status = governed.status().await;
     assert_eq!((condition(&status, "Enforcing"), reason(&status, "Enforcing")), ("False", "Observing"));
     assert_eq!(status["objects"]["applied"], 0, "{status:#}");
@@ -411,29 +394,27 @@ async fn observe_and_warn_only_tell() {
     })
     .await;
     eventually("a warning", async || {
-        let said = governed.kubectl(&["-n", "shop", "create", "configmap", "one", "--from-literal=colour=red"]);
-        assert!(said.success, "{said:?}");
-        let gone = governed.kubectl(&["-n", "shop", "delete", "configmap", "one"]);
-        assert!(gone.success, "{gone:?}");
+        let said = governed.admits(&["-n", "shop", "create", "configmap", "one", "--from-literal=colour=red"]);
+        governed.admits(&["-n", "shop", "delete", "configmap", "one"]);
         (said.stderr.contains("Warning:") && said.stderr.contains("Git")).then_some(())
     })
     .await;
-    let said = governed.kubectl(&["-n", "shop", "create", "configmap", "one", "--from-literal=colour=red"]);
-    assert!(said.success, "{said:?}");
+    governed.admits(&["-n", "shop", "create", "configmap", "one", "--from-literal=colour=red"]);
     let found = |status: &Value| status["drift"]["objects"].as_u64().is_some_and(|count| count > 0);
     governed.until("drift", Duration::from_secs(30), found).await;
     let live = get(&client, &path_of("one")).await.unwrap();
     assert_eq!(live["data"]["colour"], "red", "nothing is put back");
     assert_eq!(governed.reconciler_metrics().sum("gitadel_applies_total", &[]), 0.0);
-    let events = governed.kubectl(&["get", "events", "-A", "-o", "jsonpath={.items[*].message}{.items[*].note}"]);
-    assert!(!events.stdout.contains("in force"), "{events:?}");
+    let events = || governed.admits(&["get", "events", "-A", "-o", "jsonpath={.items[*].message}"]).stdout;
+    assert!(!events().contains("is in force"), "{}", events());
 
     // What is there when enforcement begins is what was there before it, whenever it came.
     governed.enforce(governed.enforcement()).await;
     governed.converged().await;
     assert_eq!(get(&client, &path_of("one")).await.unwrap()["data"]["colour"], "blue");
-    let said = governed.kubectl(&["label", "configmap/late", "mine=yes"]);
-    assert!(!said.success && said.stderr.contains("late"), "recorded, and frozen: {said:?}");
-    let said = governed.kubectl(&["create", "configmap", "undeclared"]);
-    assert!(!said.success && said.stderr.contains("is not declared in Git"), "{said:?}");
+    // Recorded, and frozen.
+    governed.rejects(&["label", "configmap/late", "mine=yes"], "baseline");
+    governed.rejects(&["create", "configmap", "undeclared"], "is not declared in Git");
+    assert!(governed.reconciler_metrics().sum("gitadel_applies_total", &[]) > 0.0);
+    eventually("the Event of the commit", async || events().contains("is in force").then_some(())).await;
 }

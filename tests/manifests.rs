@@ -45,12 +45,14 @@ fn only_the_reconciler_has_a_token() {
     let deployment = &manifest("40-deployment.yaml")[0];
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(pod["automountServiceAccountToken"], false);
-    for container in pod["containers"].as_array().unwrap() {
+    let containers = pod["containers"].as_array().unwrap();
+    assert_eq!(containers.iter().map(|container| &container["name"]).collect::<Vec<_>>(), ["webhook", "reconcile"]);
+    for container in containers {
         let mounts = container["volumeMounts"].as_array().unwrap();
         let name = container["name"].as_str().unwrap();
         assert_eq!(mounts.iter().any(|mount| mount["name"] == "token"), name == "reconcile", "{name}");
         if name == "webhook" {
-            assert!(mounts.iter().all(|mount| mount["readOnly"] == true), "the webhook writes nothing");
+            assert!(mounts.iter().all(|mount| mount["readOnly"] == true), "the webhook writes nothing: {mounts:?}");
         }
     }
 }
@@ -161,7 +163,9 @@ fn every_value_of_the_chart_has_a_place() {
     assert_eq!(of("NetworkPolicy")["spec"]["ingress"][1]["from"], values["networkPolicy"]["from"]);
     assert_eq!(of("PodMonitor")["metadata"]["labels"]["release"], "prometheus");
     let ports: Vec<_> = pod["spec"]["containers"].as_array().unwrap().iter().map(|c| c["ports"].clone()).collect();
-    for endpoint in of("PodMonitor")["spec"]["podMetricsEndpoints"].as_array().unwrap() {
+    let endpoints = of("PodMonitor")["spec"]["podMetricsEndpoints"].as_array().unwrap();
+    assert_eq!(endpoints.len(), ports.len(), "one of each container: {endpoints:?}");
+    for endpoint in endpoints {
         let known = ports.iter().flat_map(|ports| ports.as_array().unwrap()).any(|p| p["name"] == endpoint["port"]);
         assert!(known && endpoint["interval"] == "15s", "{endpoint}");
     }
@@ -178,6 +182,7 @@ async fn one_apply_installs_everything() {
     // kubectl always sends a PodDisruptionBudget's selector again (its patch strategy is to replace it).
     let settled = |line: &str| line.ends_with(" unchanged") || line.starts_with("poddisruptionbudget.policy/");
     assert!(second.success && second.stdout.lines().all(settled), "{second:?}");
+    assert_eq!(second.stdout.lines().count(), first.stdout.lines().count(), "{second:?}");
 
     let mut values = all_values();
     // A kind of another project, which this API server does not have.

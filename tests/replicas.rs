@@ -14,6 +14,7 @@ use gitadel::reconcile::lease::{Candidate, LEASE_NAME, Timing};
 use gitadel::reconcile::peers::{Peers, Progress};
 use gitadel::reconcile::replicas::{Announcement, Exchange, Replicas, Serving, ca_bundle};
 use gitadel::tls::issue::Authority;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -48,7 +49,12 @@ async fn one_candidate_leads_and_another_takes_over() {
     let (first, first_task, stop_first) = start("first");
     holds(&first, true).await;
     let (second, second_task, stop_second) = start("second");
-    tokio::time::sleep(QUICK.duration).await;
+    eventually("a Lease that would have run out, had it not been renewed", async || {
+        let spec = leases.get(LEASE_NAME).await.unwrap().spec.unwrap();
+        (spec.renew_time?.0.duration_since(spec.acquire_time?.0) > SignedDuration::try_from(QUICK.duration).unwrap())
+            .then_some(())
+    })
+    .await;
     assert!(*first.borrow() && !*second.borrow(), "a Lease that is renewed is not taken");
 
     stop_first.cancel();
@@ -126,7 +132,11 @@ async fn replicas_learn_of_each_other() {
     assert!(seen("new"), "the wait ends when b serves");
 
     // Somebody else writes in b's name: b takes it back.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    eventually("b's last word to be so old that another is not its own", async || {
+        let renewed = leases.get("gitadel-replica-b").await.unwrap().spec.unwrap().renew_time?.0;
+        (Timestamp::now().duration_since(renewed) > SignedDuration::from_secs(1)).then_some(())
+    })
+    .await;
     let forged = json!({"metadata": {"annotations": {"gitadel.dev/authorities": ""}}});
     leases.patch("gitadel-replica-b", &PatchParams::default(), &Patch::Merge(&forged)).await.unwrap();
     let expected = ca_bundle(&b.borrow());

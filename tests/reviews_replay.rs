@@ -270,7 +270,7 @@ fn is_forbidden(operation: &str, resource: &str, name: &str) -> bool {
 fn no_write_of_the_system_is_denied() {
     let reviews = recorded();
     let mut world = World::new(kinds(&reviews));
-    let (mut judged, mut forbidden, mut denials) = (0, 0, Vec::new());
+    let (mut judged, mut forbidden, mut denials) = (0, BTreeSet::new(), Vec::new());
     for review in &reviews {
         let mut request = review["request"].clone();
         request["uid"] = "u-1".into();
@@ -292,7 +292,7 @@ fn no_write_of_the_system_is_denied() {
         }
         let name = world.id(&request).map(|id| id.name).unwrap_or_default();
         if is_forbidden(operation, resource, &name) {
-            forbidden += 1;
+            forbidden.insert((operation.to_owned(), resource.to_owned(), name));
         } else {
             denials.push(format!(
                 "{operation} {resource} by {}: [{}] {}",
@@ -302,7 +302,13 @@ fn no_write_of_the_system_is_denied() {
             ));
         }
     }
-    println!("{judged} writes of the system judged, {forbidden} forbidden by Git, {} denied", denials.len());
+    println!("{judged} writes of the system judged, {} forbidden by Git, {} denied", forbidden.len(), denials.len());
     assert!(judged > 1500, "only {judged} reviews were judged");
+    for (operation, resource, names, why) in FORBIDDEN {
+        for name in *names {
+            let write = ((*operation).to_owned(), (*resource).to_owned(), (*name).to_owned());
+            assert!(forbidden.contains(&write), "{write:?} is not denied any more: {why}");
+        }
+    }
     assert!(denials.is_empty(), "{} denials:\n{}", denials.len(), denials.join("\n"));
 }

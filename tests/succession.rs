@@ -101,8 +101,11 @@ async fn a_commit_over_drift_is_one_write() {
     assert_eq!((&spec["replicas"], &spec["template"]["metadata"]["labels"]["mine"]), (&json!(2), &Value::Null));
     assert_eq!(live["metadata"]["generation"], declared + 2, "the drift was one write, and what undid it another");
     eventually("the Pods of the commit", async || (governed.replica_sets().await.len() == 3).then_some(())).await;
-    let revision = &live["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
-    assert_ne!(revision, "4", "the first Pods did not come back in between");
+    let sets = governed.replica_sets().await;
+    let image = |set: &Value| set["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    let new = sets.iter().find(|set| image(set) == "registry.example/web:2").expect("a ReplicaSet of the commit");
+    let revision = &new["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+    assert_eq!(revision, "3", "the first Pods did not come back in between: {sets:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -57,7 +57,9 @@ async fn numbers_of_custom_resources_keep_their_last_bit() {
     let live = cluster.live(&subject).await.unwrap();
     for object in [&canonical.object, &stored, &live] {
         for numbers in [&object["typed"], &object["free"]["numbers"]] {
-            for ((text, meant), number) in NUMBERS.iter().zip(numbers.as_array().unwrap()) {
+            let numbers = numbers.as_array().unwrap();
+            assert_eq!(numbers.len(), NUMBERS.len(), "{numbers:?}");
+            for ((text, meant), number) in NUMBERS.iter().zip(numbers) {
                 // What is equal as a number may differ in its sign: the server does not keep that of a zero.
                 assert_eq!(number.as_f64(), Some(*meant), "{text}");
             }

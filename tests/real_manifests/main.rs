@@ -164,6 +164,7 @@ async fn what_was_created_before_is_adopted_and_a_commit_over_drift_is_one_rollo
     let took = governed.converged().await;
     println!("a commit over drift converged after {took:.1?}");
     rolled_out(&governed).await;
+    let mut changed = 0;
     for (deployment, after) in replica_sets(&governed) {
         let mut expected = drifted[&deployment].clone();
         let new = after.iter().find(|set| !expected.contains(set));
@@ -176,9 +177,11 @@ async fn what_was_created_before_is_adopted_and_a_commit_over_drift_is_one_rollo
             let new = new.unwrap_or_else(|| panic!("{deployment:?} was not rolled out: {after:#?}"));
             assert_eq!(new["revision"], (expected.len() + 1).to_string(), "{deployment:?}: {after:#?}");
             expected.push(new.clone());
+            changed += 1;
         }
         assert_eq!(sorted(after), sorted(expected), "{deployment:?}");
     }
+    assert_eq!(changed, 9, "six Deployments of Argo CD and three of podinfo are of these images");
 }
 
 /// Namespace and name.
@@ -231,6 +234,7 @@ async fn rolled_out(governed: &Governed) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let mut workloads = list(governed, "deployments,statefulsets");
+        assert!(!workloads.is_empty(), "there is nothing that could be rolled out");
         workloads.retain(|workload| !is_rolled_out(workload));
         if workloads.is_empty() {
             return;

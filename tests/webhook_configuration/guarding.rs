@@ -56,10 +56,9 @@ async fn what_is_deleted_or_altered_comes_back_and_is_proven() {
             watch::channel(leader).1,
         );
         let stop = shutdown.clone();
-        tokio::spawn(async move { guard.run(move |event| drop(sender.send(event)), stop).await });
-        events
+        (events, tokio::spawn(async move { guard.run(move |event| drop(sender.send(event)), stop).await }))
     };
-    let (mut leader, mut follower) = (run(true), run(false));
+    let ((mut leader, leading), (mut follower, following)) = (run(true), run(false));
     desired.send_replace(Some(Wanted {
         configuration: wanted.clone(),
         served: Default::default(),
@@ -98,6 +97,8 @@ async fn what_is_deleted_or_altered_comes_back_and_is_proven() {
     // Deleted with a finalizer: it has to go before it can come back.
     let finalizer = json!({"metadata": {"finalizers": ["example.org/keep"]}});
     shutdown.cancel();
+    leading.await.unwrap();
+    following.await.unwrap();
     api.patch(NAME, &PatchParams::default(), &Patch::Merge(&finalizer)).await.unwrap();
     api.delete(NAME, &DeleteParams::default()).await.unwrap();
     let stop = CancellationToken::new();

@@ -8,7 +8,7 @@ mod process;
 #[path = "../support/source.rs"]
 mod source;
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::process::Stdio;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -114,8 +114,9 @@ async fn nobody_takes_all_connections() {
     assert!(refused.read_u8().await.is_err());
 
     drop(held);
+    let deadline = Instant::now() + Duration::from_secs(10);
     while webhook.metric("gitadel_admission_connections").await > 1 {
-        tokio::task::yield_now().await;
+        assert!(Instant::now() < deadline, "the places of those who left stay taken");
     }
     let mut client = client(&webhook, &authority, Version::HTTP_2).await;
     assert_eq!(client.review(&deployment(), &deployment()).await["allowed"], true);
@@ -167,13 +168,11 @@ async fn it_is_ready_with_a_good_snapshot_and_keeps_it() {
     assert!(message.contains("spec.replicas must be 2, not 5"), "{message}");
 
     // The next commit asks for five, and somebody waits for its generation.
-    let (path, snapshot) = (format!("/serving?generation={}&timeout_ms=10000", 2), webhook.snapshot_path());
-    let written = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        write_snapshot(&snapshot, 2, CLUSTER, 5);
-    };
-    let ((status, served), ()) = tokio::join!(probe(webhook.probes, &path), written);
-    assert_eq!((status, served.as_str()), (200, r#"{"generation":2}"#));
+    let mut waiting = pin!(probe(webhook.probes, "/serving?generation=2&timeout_ms=10000"));
+    let early = tokio::time::timeout(Duration::from_millis(30), &mut waiting).await;
+    assert!(early.is_err(), "nobody has written it yet: {early:?}");
+    write_snapshot(&webhook.snapshot_path(), 2, CLUSTER, 5);
+    assert_eq!(waiting.await, (200, r#"{"generation":2}"#.to_owned()));
     assert_eq!(client.review(&deployment(), &with_replicas(5)).await["allowed"], true);
 
     std::fs::write(webhook.snapshot_path().with_extension("junk"), [0; 5000]).unwrap();
@@ -246,10 +245,12 @@ async fn a_request_that_has_begun_is_answered() {
         let whole = Bytes::from(review(&deployment(), &with_replicas(5)));
         pieces.send(whole.slice(..100)).unwrap();
         let meanwhile = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while webhook.metric("gitadel_admission_body_bytes").await == 0 {
+                assert!(Instant::now() < deadline, "{version:?}: the request does not arrive");
+            }
             webhook.signal("-INT");
             // The listener is closed: the drain is over, and only what has begun is left.
-            let deadline = Instant::now() + Duration::from_secs(10);
             while tokio::net::TcpStream::connect(webhook.reviews).await.is_ok() {
                 assert!(Instant::now() < deadline, "{version:?}: still listening");
                 tokio::time::sleep(Duration::from_millis(5)).await;

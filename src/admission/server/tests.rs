@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -169,12 +170,11 @@ async fn a_denial_waits_for_a_snapshot_in_preparation() {
     assert_eq!(setting.post("{}").await, (StatusCode::OK, "denied: true".into()));
 
     let writer = setting.prepare(2);
-    let finish = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        writer.finish().unwrap();
-    };
-    let (answer, ()) = tokio::join!(setting.post("{}"), finish);
-    assert_eq!(answer, (StatusCode::OK, "denied: false".into()));
+    let mut waiting = pin!(setting.post("{}"));
+    let early = tokio::time::timeout(Duration::from_millis(20), &mut waiting).await;
+    assert!(early.is_err(), "it did not wait: {early:?}");
+    writer.finish().unwrap();
+    assert_eq!(waiting.await, (StatusCode::OK, "denied: false".into()));
     let counted = |outcome| setting.metrics.reviews.with_label_values(&[outcome, "test", "UPDATE"]).get();
     assert_eq!((counted("deny"), counted("allow")), (1, 1));
 }
