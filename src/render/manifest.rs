@@ -40,8 +40,13 @@ pub struct ManifestSummary {
 
 /// All objects of a file, Lists flattened, and what is wrong with it.
 pub(super) fn manifests(file: &str, content: &[u8]) -> (Vec<(ManifestSummary, Manifest)>, Vec<FileProblem>) {
-    let Ok(text) = std::str::from_utf8(content) else {
-        return (Vec::new(), vec![FileProblem { line: None, kind: ProblemKind::NotUtf8 }]);
+    let text = match std::str::from_utf8(content) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = content.iter().take(error.valid_up_to()).filter(|&&byte| byte == b'\n').count();
+            let line = u32::try_from(before + 1).ok();
+            return (Vec::new(), vec![FileProblem { line, kind: ProblemKind::NotUtf8 }]);
+        }
     };
     let (documents, broken) = parse(file, text);
     let (mut manifests, mut problems) = (Vec::new(), Vec::new());

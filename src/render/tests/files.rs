@@ -101,8 +101,8 @@ fn faults_name_the_line_and_what_to_do() {
         let problem = fault(file, &content);
         assert_eq!((problem.line, problem.kind), (Some(line), kind), "{content}");
     }
-    let (_, problems) = manifests("x.yaml", b"a: \xff\xfe");
-    assert_eq!(problems[0].kind, ProblemKind::NotUtf8);
+    let (_, problems) = manifests("x.yaml", b"a: 1\nb: \xff\xfe\nc: \xff\n");
+    assert_eq!((problems[0].line, &problems[0].kind), (Some(2), &ProblemKind::NotUtf8));
     for broken in ["{", "{\"a\"", "{\"a\":}", "{\"a\":1,}", "[1 2]", "{\"a\":\"\u{1}\"}", "nul", "01", "\"", "\"\\"] {
         assert!(matches!(fault("x.json", broken).kind, ProblemKind::Json(_)), "{broken}");
     }
