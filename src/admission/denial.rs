@@ -67,12 +67,30 @@ pub fn differs(context: &Context<'_>, entry: Entry<'_>, findings: &[Finding]) ->
     }
 }
 
+/// By this annotation kube-apiserver leaves a role or binding of its own as it is.
+const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+
+/// Whether a recorded object is of the RBAC that kube-apiserver itself sees to.
+fn is_bootstrap_policy(entry: Entry<'_>) -> bool {
+    entry.id().group == "rbac.authorization.k8s.io"
+        && entry
+            .canonical()
+            .is_some_and(|canonical| canonical.at(&["metadata", "labels", "kubernetes.io/bootstrapping"]).is_some())
+}
+
 /// A deletion of a governed object.
 pub fn deletion(context: &Context<'_>, entry: Entry<'_>) -> String {
     let (subject, source) = (subject(context), context.source);
     if entry.class() == EntryClass::Baseline {
         let way = source.map(|source| {
             let url = without_credentials(&source.url);
+            if is_bootstrap_policy(entry) {
+                return format!(
+                    ". kube-apiserver demands it at each start, and ends where it may not make it. To take its rights \
+                     away, declare it by a commit to {url}, without rules or subjects and with annotation \
+                     {AUTOUPDATE}: \"false\""
+                );
+            }
             format!(". To remove it, declare it by one commit to {url}, and take it out of Git again by the next")
         });
         return format!("{subject} {}: it must not be deleted{}.", Baseline(source), way.unwrap_or_default());
@@ -306,7 +324,20 @@ fn without_credentials(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::admission::testing::{Review, World};
+
+    #[test]
+    fn nobody_is_told_to_remove_what_kube_apiserver_cannot_start_without() {
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {
+            "name": "view", "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}});
+        let world = World::new().entry(&role, |draft| draft.class = EntryClass::Baseline);
+        let said = world.verdict(&Review::delete(&role)).message.unwrap();
+        assert!(said.contains("rbac.authorization.kubernetes.io/autoupdate: \"false\""), "{said}");
+        assert!(!said.contains("take it out of Git"), "{said}");
+    }
 
     #[test]
     fn credentials_are_not_shown() {
