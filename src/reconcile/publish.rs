@@ -4,6 +4,7 @@
 //! from the moment when the file is in place, and whoever must know that the webhook serves it can wait for that.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -74,6 +75,8 @@ impl Publisher {
         let path = directory.join(FILE_NAME);
         let first = directory.join(FIRST_FILE);
         let mut left_behind = true;
+        // Should it be replaced before it is opened, it is not the one that is noted here, and is written again.
+        let written = FileStamp::at(&path);
         let snapshot = match Snapshot::open(&path, Some(cluster)) {
             Ok(snapshot) => snapshot,
             Err(reason) => {
@@ -89,7 +92,6 @@ impl Publisher {
                 Snapshot::open(&first, Some(cluster))?
             }
         };
-        let written = FileStamp::at(&path);
         let world = World::new(Arc::new(snapshot), Arc::default(), Arc::default())?;
         let (generation, _) = watch::channel(world.snapshot.meta().generation);
         let (progress, _) = watch::channel(left_behind.then(|| progress_of(&world, Step::FINISHED)));
@@ -158,8 +160,8 @@ impl Publisher {
         meta.generation = old.snapshot.meta().generation + 1;
         let path = if self.is_released() { self.path.clone() } else { self.first.clone() };
         let before = Arc::clone(&old);
-        let new = tokio::task::spawn_blocking(move || write(&path, &before, meta, edit)).await??;
-        self.note_written();
+        let (new, written) = tokio::task::spawn_blocking(move || write(&path, &before, meta, edit)).await??;
+        *self.stamp() = written;
         let new = Arc::new(new);
         self.world.store(Arc::clone(&new));
         self.generation.send_replace(new.snapshot.meta().generation);
@@ -174,9 +176,10 @@ impl Publisher {
     pub async fn release(&self) -> Result<(), PublishError> {
         let _turn = self.turn.lock().await;
         if !self.is_released() {
-            std::fs::rename(&self.first, &self.path)
-                .map_err(|source| SnapshotError::Write { path: self.path.clone(), source })?;
-            self.note_written();
+            let failed = |source| SnapshotError::Write { path: self.path.clone(), source };
+            let first = File::open(&self.first).map_err(failed)?;
+            std::fs::rename(&self.first, &self.path).map_err(failed)?;
+            *self.stamp() = FileStamp::of_open(&first);
             self.released.store(true, Ordering::SeqCst);
         }
         Ok(())
@@ -198,10 +201,6 @@ impl Publisher {
             self.publish(|_, _| Some(Edit::default())).await?;
         }
         Ok(!in_place)
-    }
-
-    fn note_written(&self) {
-        *self.stamp() = FileStamp::at(&self.path);
     }
 
     fn stamp(&self) -> std::sync::MutexGuard<'_, Option<FileStamp>> {
@@ -238,7 +237,8 @@ fn progress_of(world: &World, step: Step) -> Progress {
     }
 }
 
-fn write(path: &Path, old: &World, meta: Meta, edit: Edit) -> Result<World, PublishError> {
+/// The next world, and the file that holds it.
+fn write(path: &Path, old: &World, meta: Meta, edit: Edit) -> Result<(World, Option<FileStamp>), PublishError> {
     let sources: HashMap<&str, usize> =
         meta.sources.iter().enumerate().map(|(index, source)| (source.name.as_str(), index)).collect();
     let moved: Vec<Option<usize>> =
@@ -249,13 +249,16 @@ fn write(path: &Path, old: &World, meta: Meta, edit: Edit) -> Result<World, Publ
     for draft in &edit.put {
         writer.put(draft)?;
     }
-    writer.finish_over(&old.snapshot, &edit.remove, |source| moved.get(source).copied().flatten())?;
+    let file = writer.finish_over(&old.snapshot, &edit.remove, |source| moved.get(source).copied().flatten())?;
     for id in &edit.remove {
         secrets.remove(id);
     }
     secrets.extend(edit.secrets);
-    let snapshot = Snapshot::open(path, Some(&cluster))?;
-    World::new(Arc::new(snapshot), edit.kinds.unwrap_or_else(|| Arc::clone(&old.kinds)), Arc::new(secrets))
+    // Not what is found under the name: by now it may be another file's.
+    let snapshot = Snapshot::from_file(path, &file, Some(&cluster))?;
+    let world =
+        World::new(Arc::new(snapshot), edit.kinds.unwrap_or_else(|| Arc::clone(&old.kinds)), Arc::new(secrets))?;
+    Ok((world, FileStamp::of_open(&file)))
 }
 
 #[cfg(test)]
@@ -287,5 +290,31 @@ mod tests {
         });
         go_on.send(()).unwrap();
         assert_eq!((settled.await.unwrap(), publishing.await.unwrap()), (before + 1, before + 1));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_takes_the_place_of_the_file_is_never_taken_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let publisher = Publisher::open(directory.path(), Serving::new("http://127.0.0.1:9"), "cluster", "r").unwrap();
+        publisher.release().await.unwrap();
+        let (path, other) = (directory.path().join(FILE_NAME), directory.path().join("other"));
+        let stop = Arc::new(AtomicBool::new(false));
+        let intruder = std::thread::spawn({
+            let (path, stop) = (path.clone(), Arc::clone(&stop));
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::fs::write(&other, "nothing").unwrap();
+                    std::fs::rename(&other, &path).unwrap();
+                }
+            }
+        });
+        for generation in 1..=100 {
+            let world = publisher.publish(|_, _| Some(Edit::default())).await.unwrap();
+            assert_eq!(world.snapshot.meta().generation, generation);
+        }
+        stop.store(true, Ordering::Relaxed);
+        intruder.join().unwrap();
+        publisher.put_back().await.unwrap();
+        Snapshot::open(&path, Some("cluster")).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! The snapshot as a file in a directory: which one is there, and when it is another.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -21,6 +21,11 @@ impl FileStamp {
     /// None: there is no file.
     pub fn at(path: &Path) -> Option<Self> {
         path.metadata().ok().as_ref().map(Self::of)
+    }
+
+    /// Of an open file, which is the same one whatever becomes of its name.
+    pub fn of_open(file: &File) -> Option<Self> {
+        file.metadata().ok().as_ref().map(Self::of)
     }
 
     pub fn of(metadata: &Metadata) -> Self {

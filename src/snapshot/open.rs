@@ -39,7 +39,11 @@ impl Snapshot {
         Self::from_file(path, &file, cluster)
     }
 
-    pub(super) fn from_file(path: &Path, file: &File, cluster: Option<&str>) -> Result<Self, SnapshotError> {
+    /// As [`open`](Self::open), of a file that is open already and was found at `path`.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn from_file(path: &Path, file: &File, cluster: Option<&str>) -> Result<Self, SnapshotError> {
         let mapping = Mapping::new(file).map_err(|error| unreadable(path, error))?;
         let header = Header::read(&mapping)?;
         let range = |section: super::format::Section| {

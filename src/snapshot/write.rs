@@ -37,7 +37,9 @@ impl SnapshotWriter {
     pub fn create(path: &Path, meta: &Meta) -> Result<Self, SnapshotError> {
         let preparing = Preparing { path: preparing_path(path), renamed: false };
         let failed = |source| SnapshotError::Write { path: path.to_owned(), source };
-        let file = File::create(&preparing.path).map_err(failed)?;
+        // Read as well: what is put in place is opened without its name, which may be another file's by then.
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&preparing.path);
+        let file = file.map_err(failed)?;
         let encoder = Encoder::new(BufWriter::with_capacity(1 << 20, file), meta).map_err(failed)?;
         Ok(Self { path: path.to_owned(), preparing, encoder })
     }
@@ -65,7 +67,7 @@ impl SnapshotWriter {
     /// `removed`. `source` tells the number of a source in this one; the objects of a source that has none are left out.
     ///
     /// They are copied unread, so that a change of one object costs little among ten thousand. One that is damaged stays
-    /// so, and is found where it is used.
+    /// so, and is found where it is used. Returns the file that is in place.
     ///
     /// # Errors
     /// As for [`put`](Self::put) and [`finish`](Self::finish).
@@ -74,7 +76,7 @@ impl SnapshotWriter {
         before: &Snapshot,
         removed: &HashSet<ObjectId>,
         source: impl Fn(usize) -> Option<usize>,
-    ) -> Result<u64, SnapshotError> {
+    ) -> Result<File, SnapshotError> {
         let removed = removed.iter().map(|id| format::digest(id.as_ref()));
         let superseded: HashSet<[u8; 32]> = self.encoder.known.iter().copied().chain(removed).collect();
         let hashes: HashSet<u64> = superseded.iter().map(format::leading).collect();
@@ -89,7 +91,7 @@ impl SnapshotWriter {
             let source = number.flatten().and_then(Record::source_number);
             self.write(|encoder| encoder.copy(record, source, bytes))?;
         }
-        self.finish()
+        Ok(self.put_in_place()?.0)
     }
 
     /// Puts the snapshot in the place of the one before, and tells its size in bytes.
@@ -97,6 +99,11 @@ impl SnapshotWriter {
     /// # Errors
     /// It cannot be written: the one before stays.
     pub fn finish(self) -> Result<u64, SnapshotError> {
+        Ok(self.put_in_place()?.1)
+    }
+
+    /// Returns the file and its length.
+    fn put_in_place(self) -> Result<(File, u64), SnapshotError> {
         let Self { path, mut preparing, encoder } = self;
         let failed = |source| SnapshotError::Write { path: path.clone(), source };
         let (length, buffered) = encoder.finish().map_err(failed)?;
@@ -109,7 +116,7 @@ impl SnapshotWriter {
         if let Some(Ok(directory)) = path.parent().map(File::open) {
             directory.sync_all().map_err(failed)?;
         }
-        Ok(length)
+        Ok((file, length))
     }
 
     fn append(&mut self, id: ObjectRef<'_>, digest: [u8; 32], bytes: &[u8], about: About) -> Result<(), SnapshotError> {
