@@ -4,14 +4,19 @@
 //! of these may have taken it before the process listens. So they come from below that range.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::sync::{Mutex, PoisonError};
 
 /// Below the ports of outgoing connections, and those of a cluster's Services.
 const FIRST: u16 = 15_000;
 const COUNT: u16 = 15_000;
 const ATTEMPTS: usize = 200;
 
-/// Ports on which nobody listened a moment ago, all different. Another process may have drawn the same.
+/// Whoever is to listen on a port may need seconds to begin, and nothing but a socket keeps others on this machine from
+/// drawing it meanwhile: one of UDP, whose ports are others, until this process ends.
+static CLAIMS: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
+
+/// Ports on which nobody listened a moment ago, all different, and that no other process draws while this one lives.
 ///
 /// # Errors
 /// There is no randomness, or whatever was drawn is taken.
@@ -24,9 +29,13 @@ pub fn free<const N: usize>() -> io::Result<[u16; N]> {
         let mut drawn = [0; 2];
         getrandom::fill(&mut drawn).map_err(|error| io::Error::other(error.to_string()))?;
         let port = FIRST + u16::from_ne_bytes(drawn) % COUNT;
-        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(|listener| (port, listener)));
+        let address = (Ipv4Addr::LOCALHOST, port);
+        if let (Ok(claim), Ok(_)) = (UdpSocket::bind(address), TcpListener::bind(address)) {
+            held.push((port, claim));
+        }
     }
     let ports: Vec<u16> = held.iter().map(|(port, _)| *port).collect();
+    CLAIMS.lock().unwrap_or_else(PoisonError::into_inner).extend(held.into_iter().map(|(_, claim)| claim));
     ports.try_into().map_err(|_| io::Error::new(io::ErrorKind::AddrInUse, "no free port was found on loopback"))
 }
 
@@ -41,5 +50,7 @@ mod tests {
         assert!(ports.windows(2).all(|pair| pair[0] != pair[1]), "{ports:?}");
         assert!(ports.iter().all(|port| (FIRST..FIRST + COUNT).contains(port)), "{ports:?}");
         TcpListener::bind((Ipv4Addr::LOCALHOST, ports[0])).unwrap();
+        // Nobody draws them again, also while nobody listens on them yet.
+        assert!(ports.iter().all(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)).is_err()), "{ports:?}");
     }
 }
