@@ -213,6 +213,9 @@ fn hostile_trees_get_a_problem_for_each_file() {
     origin.write("shop/kust/a.yaml", CONFIG_MAP);
     origin.write("shop/chart/Chart.yaml", "name: shop\n");
     origin.write("shop/chart/templates/a.yaml", "{{ if }}");
+    for name in ["new\nline.yaml", "\u{1b}[31m/a.yaml", "notes\n.md"] {
+        origin.write(&format!("shop/{name}"), CONFIG_MAP);
+    }
     let size = MAX_FILE_BYTES + 1;
     origin.write("shop/huge.yaml", vec![b'#'; usize::try_from(size).unwrap()]);
     origin.write("shop/huge.bin", vec![b'#'; usize::try_from(size).unwrap()]);
@@ -230,6 +233,7 @@ fn hostile_trees_get_a_problem_for_each_file() {
     assert_eq!(
         skipped,
         [
+            ("shop/\\u{1b}[31m", SkipReason::NameWithControlCharacter),
             ("shop/absolute.yaml", SkipReason::LinkLeavesRepository { target: target("/etc/passwd") }),
             ("shop/broken.yaml", SkipReason::BrokenLink { target: target("absent.yaml") }),
             ("shop/chart/Chart.yaml", SkipReason::HelmChart),
@@ -238,6 +242,7 @@ fn hostile_trees_get_a_problem_for_each_file() {
             ("shop/huge.yaml", SkipReason::TooLarge { size }),
             ("shop/kust/kustomization.yaml", SkipReason::Kustomization),
             ("shop/module", SkipReason::Submodule),
+            ("shop/new\\nline.yaml", SkipReason::NameWithControlCharacter),
             ("shop/outside.yaml", SkipReason::LinkLeavesRepository { target: target("../../etc/passwd") }),
         ]
     );

@@ -48,6 +48,7 @@ pub enum SkipReason {
     Kustomization,
     HelmChart,
     NameNotUtf8,
+    NameWithControlCharacter,
 }
 
 impl fmt::Display for SkipReason {
@@ -71,6 +72,7 @@ impl fmt::Display for SkipReason {
                 f.write_str("makes this directory a Helm chart, which is not supported yet; commit plain manifests")
             }
             Self::NameNotUtf8 => f.write_str("has a name that is not UTF-8; rename it"),
+            Self::NameWithControlCharacter => f.write_str("has a control character in its name; rename it"),
         }
     }
 }
@@ -187,6 +189,13 @@ impl Walk<'_> {
                     listing.skipped.push(SkippedFile { path, reason: SkipReason::NameNotUtf8 });
                     continue;
                 };
+                // The inventory has one line for each object, and denials show paths in terminals.
+                let is_used = is_manifest(name) || !entry.mode.is_blob();
+                if is_used && name.contains(char::is_control) {
+                    let path = join(&directory, &name.escape_debug().to_string());
+                    listing.skipped.push(SkippedFile { path, reason: SkipReason::NameWithControlCharacter });
+                    continue;
+                }
                 let path = join(&directory, name);
                 match entry.mode.kind() {
                     EntryKind::Tree => pending.push((path, entry.oid.to_owned())),
