@@ -71,7 +71,7 @@ fn items<'a>(list: Option<Node<'a>>) -> impl Iterator<Item = Node<'a>> {
     list.and_then(Node::list).into_iter().flat_map(List::iter)
 }
 
-fn rules(role: Node<'_>) -> impl Iterator<Item = Node<'_>> {
+pub fn rules(role: Node<'_>) -> impl Iterator<Item = Node<'_>> {
     items(role.get("rules"))
 }
 

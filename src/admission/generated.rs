@@ -2,7 +2,7 @@
 //!
 //! By kind, name and content only.
 
-use super::builtin::CONTROLLERS;
+use super::builtin::{CONTROLLERS, is_bootstrap_policy};
 use super::{delegation, endpoints};
 use crate::document::Node;
 use crate::object::{GroupKind, ObjectId, ObjectRef};
@@ -68,7 +68,7 @@ pub fn followers(kind: &GroupKind) -> impl Iterator<Item = GroupKind> + use<> {
 }
 
 /// Whether the API server makes this object for itself when it starts. Roles and their bindings are not told by their
-/// looks, since they carry authority: those of the API server are in the baseline, and others came from somebody else.
+/// names and labels, since they carry authority, but by all that is in them.
 pub(super) fn is_bootstrap(id: ObjectRef<'_>, object: Node<'_>) -> bool {
     match (id.group, id.kind) {
         ("", "Namespace") => matches!(id.name, "default" | "kube-system" | "kube-public" | "kube-node-lease"),
@@ -87,7 +87,7 @@ pub(super) fn is_bootstrap(id: ObjectRef<'_>, object: Node<'_>) -> bool {
             annotation(object, FLOW_AUTOUPDATE).is_some()
         }
         ("apiregistration.k8s.io", "APIService") => label(object, AUTOMANAGED) == Some("onstart") && is_local(object),
-        _ => false,
+        _ => is_bootstrap_policy(id, object),
     }
 }
 

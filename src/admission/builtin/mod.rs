@@ -1,22 +1,25 @@
 //! What Kubernetes' own components write, as data.
 //!
 //! Taken from a census of every write that a 1.36 cluster makes of itself. Each row names one component and exactly the
-//! paths that it was seen to write; nothing is granted to "the system" as a whole. Four tables:
+//! paths that it was seen to write; nothing is granted to "the system" as a whole. Five tables:
 //!
 //! - [`allotted`]: values that the server sets once and that are frozen afterwards;
 //! - [`delegated`]: fields that a component keeps in any object of a kind, declared or not;
 //! - [`writers`]: who makes, changes and removes the objects that follow from others;
-//! - [`may_own`]: which kinds of objects they make for which.
+//! - [`may_own`]: which kinds of objects they make for which;
+//! - [`is_bootstrap_policy`]: the roles and bindings that an API server makes for itself.
 
 use std::collections::HashMap;
 
 mod allotted;
+mod bootstrap_policy;
 mod children;
 mod delegations;
 mod identity;
 mod writers;
 
 pub use allotted::allotted;
+pub use bootstrap_policy::is_bootstrap_policy;
 pub use children::may_own;
 pub use delegations::{BuiltinDelegation, Through, delegated, free_for_repair};
 pub use identity::{CONTROLLERS, Identity};

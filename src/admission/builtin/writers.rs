@@ -70,6 +70,7 @@ const fn deletes(by: Identity, group: &'static str, resource: &'static str) -> R
     Row { by, group, resource, controller: "", creates: false, changes: Changes::None, deletes: true }
 }
 
+const RBAC: &str = "rbac.authorization.k8s.io";
 /// Adoption and release.
 const OWNERS: &[&str] = &["metadata.ownerReferences"];
 
@@ -137,6 +138,10 @@ const ROWS: &[Row] = &[
     owns(ApiServer, "discovery.k8s.io", "endpointslices", ""),
     creates(ApiServer, "", "namespaces", ""),
     creates(ApiServer, "scheduling.k8s.io", "priorityclasses", ""),
+    creates(ApiServer, RBAC, "clusterroles", ""),
+    creates(ApiServer, RBAC, "clusterrolebindings", ""),
+    creates(ApiServer, RBAC, "roles", ""),
+    creates(ApiServer, RBAC, "rolebindings", ""),
     owns(ApiServer, "internal.apiserver.k8s.io", "storageversions", ""),
     owns(ApiServer, "flowcontrol.apiserver.k8s.io", "flowschemas", ""),
     owns(ApiServer, "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", ""),

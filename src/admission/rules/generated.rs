@@ -352,6 +352,13 @@ mod tests {
         let preferred = with(&local, "/spec/versionPriority", json!(100));
         let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": [],
             "metadata": {"name": "system:new", "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}});
+        let basic = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "system:basic-user", "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
+                "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:basic-user"},
+            "subjects": [
+                {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}]});
+        let widened = with(&basic, "/subjects/0/name", json!("system:unauthenticated"));
         let by = |review: Review| review.by("system:apiserver");
         World::new().expect(&[
             ("an address", by(Review::create(&address)), Allow, RULE.name),
@@ -361,7 +368,12 @@ mod tests {
             ("another priority", by(Review::update(&local, &preferred)), Allow, RULE.name),
             ("one that is served elsewhere from now on", by(Review::update(&local, &remote)), Deny, RULE.name),
             // Authority is not given by a name: anybody who impersonates could be the API server.
-            ("a role that the baseline lacks", by(Review::create(&role)), Deny, "undeclared"),
+            ("a role that it does not have", by(Review::create(&role)), Deny, "undeclared"),
+            ("a binding of its own", by(Review::create(&basic)), Allow, RULE.name),
+            ("by a person", Review::create(&basic), Deny, RULE.name),
+            ("for somebody else", by(Review::create(&widened)), Deny, "undeclared"),
+            ("widened", by(Review::update(&basic, &widened)), Deny, RULE.name),
+            ("taken away", Review::delete(&basic), Deny, RULE.name),
         ]);
     }
 }
