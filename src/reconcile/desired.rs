@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::kinds::Kinds;
 use super::observed::api_version;
 use crate::admission::own::{is_canary, is_installation, is_own};
-use crate::api::{GROUP, Problem};
+use crate::api::{GROUP, Problem, SYSTEM_NAMESPACE};
 use crate::object::{GroupKind, ObjectId, ObjectRef};
 use crate::render::{ManifestSummary, Rendered};
 use crate::snapshot::Source;
@@ -205,10 +205,11 @@ fn unknown_kind(kind: &GroupKind, api_version: &str, served: &[String]) -> Strin
     )
 }
 
-/// What gitadel makes by its own rules: its records, its webhook configuration, its canaries. Two writers of one object
-/// would fight, and the API server would obey neither.
+/// What gitadel makes by its own rules: its records, its Leases, its webhook configuration, its canaries. Two writers of
+/// one object would fight, and the API server would obey neither.
 fn is_reserved(id: ObjectRef<'_>) -> bool {
-    (is_own(id) && !is_installation(id)) || is_canary(id)
+    let is_lease = (id.group, id.kind, id.namespace) == ("coordination.k8s.io", "Lease", SYSTEM_NAMESPACE);
+    (is_own(id) && !is_installation(id)) || is_canary(id) || is_lease
 }
 
 /// Another source that governs an object more strictly. What is merely observed binds nobody: such a declaration would
@@ -253,13 +254,15 @@ mod tests {
     #[test]
     fn an_installation_may_be_in_git_and_what_gitadel_makes_may_not() {
         let own = |group, kind, name| {
-            let namespace = if matches!(kind, "ConfigMap" | "Secret" | "Deployment") { "gitadel-system" } else { "" };
+            let namespace =
+                if matches!(kind, "ConfigMap" | "Secret" | "Deployment" | "Lease") { "gitadel-system" } else { "" };
             is_reserved(ObjectRef { group, kind, namespace, name })
         };
         assert!(own("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "gitadel"));
         assert!(own("", "ConfigMap", "gitadel-inventory-all-x"));
         assert!(own("", "Secret", "gitadel-baseline-all-0"));
         assert!(own("", "ConfigMap", "gitadel-canary"));
+        assert!(own("coordination.k8s.io", "Lease", "gitadel"));
         for (group, kind, name) in [
             ("", "Namespace", "gitadel-system"),
             ("apiextensions.k8s.io", "CustomResourceDefinition", "enforcements.gitadel.dev"),

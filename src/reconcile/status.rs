@@ -150,7 +150,7 @@ fn convergence(facts: &Facts, problems: Option<String>) -> (bool, Reason, String
     };
     let short = source.short_commit();
     if let Some(problems) = problems {
-        return (false, "Problems", format!("{short} is not enforced in full: {problems}"));
+        return (false, "Problems", format!("{short} is in force, apart from this: {problems}"));
     }
     let Some(seen) = &facts.seen_commit else {
         let why = facts.source_problem.as_ref().map_or("the source is being read", |(_, why)| why);

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn it_is_told_by_its_content() {
-        let edits: [(&str, &str, fn(&mut Value), bool); 9] = [
+        type Edit = fn(&mut Value);
+        let edits: [(&str, &str, Edit, bool); 9] = [
             ("ClusterRoleBinding", "system:basic-user", |_| {}, true),
             ("ClusterRoleBinding", "system:basic-user", |b| b["metadata"]["uid"] = json!("x"), true),
             ("ClusterRoleBinding", "system:basic-user", |b| b["subjects"][0]["name"] = json!("alice"), false),
