@@ -11,6 +11,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::client::connect;
 use crate::figures::Times;
@@ -64,19 +65,10 @@ pub async fn full(address: SocketAddr, authority: &str, reviews: &[Bytes], lasti
 pub async fn steady(address: SocketAddr, authority: &str, reviews: &[Bytes], rate: f64) -> Times {
     let connection = open(address, authority).await;
     let times = Arc::new(Mutex::new(Times::default()));
-    let start = Instant::now();
-    let total = (rate * STEADY.as_secs_f64()) as usize;
     let mut requests = tokio::task::JoinSet::new();
-    for (number, review) in (0..total).zip(reviews.iter().cycle()) {
-        let due = start + Duration::from_secs_f64(number as f64 / rate);
-        // The timer of the runtime is too coarse.
-        while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            if left > Duration::from_millis(2) {
-                tokio::time::sleep(left - Duration::from_millis(2)).await;
-            } else {
-                tokio::task::yield_now().await;
-            }
-        }
+    let mut due = pace(rate);
+    for review in reviews.iter().cycle() {
+        let Some(due) = due.recv().await else { break };
         let (mut connection, review, times) = (connection.clone(), review.clone(), Arc::clone(&times));
         requests.spawn(async move {
             send(&mut connection, review).await;
@@ -87,4 +79,20 @@ pub async fn steady(address: SocketAddr, authority: &str, reviews: &[Bytes], rat
     }
     while requests.join_next().await.is_some() {}
     times.lock().await.clone()
+}
+
+/// Tells when a request is due. The timer of the runtime is too coarse, and who waits in a loop takes a core from the server.
+fn pace(rate: f64) -> UnboundedReceiver<Instant> {
+    let (tell, told) = unbounded_channel();
+    std::thread::spawn(move || {
+        let start = Instant::now();
+        for number in 0..(rate * STEADY.as_secs_f64()) as usize {
+            let due = start + Duration::from_secs_f64(number as f64 / rate);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if tell.send(due).is_err() {
+                return;
+            }
+        }
+    });
+    told
 }
