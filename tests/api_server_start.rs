@@ -12,6 +12,16 @@ use support::bypass::get;
 use support::eventually;
 use support::governed::Governed;
 
+/// Nobody's: the way to take a right away for good that the API server gives.
+const TAKEN_AWAY: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: system:public-info-viewer
+  labels: {kubernetes.io/bootstrapping: rbac-defaults}
+  annotations: {rbac.authorization.kubernetes.io/autoupdate: \"false\"}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: system:public-info-viewer}
+";
 const KINDS: [&str; 4] = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
 const BOOTSTRAPPING: &str = "kubernetes.io/bootstrapping=rbac-defaults";
 
@@ -36,7 +46,7 @@ impl Governed {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_makes_what_it_has_lost() {
-    let mut governed = Governed::prepare(&[]).await;
+    let mut governed = Governed::prepare(&[("binding.yaml", TAKEN_AWAY)]).await;
     let (made, rules) = (governed.made_by_api_server().await, governed.rules_of("view").await);
     assert!(made.len() > 100 && rules > 5, "{made:?}");
     for kind in KINDS {
@@ -61,6 +71,8 @@ async fn it_makes_what_it_has_lost() {
     .await;
     governed.converged().await;
     assert_eq!(governed.made_by_api_server().await, made, "what it has made is no drift");
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:public-info-viewer";
+    assert!(get(&governed.client, path).await.unwrap()["subjects"].is_null(), "Git gives it to nobody");
     let said = governed.kubectl(&["delete", "clusterrolebinding", "system:basic-user"]);
     assert!(!said.success && said.stderr.contains("the API server"), "{said:?}");
 }

@@ -70,8 +70,9 @@ pub fn differs(context: &Context<'_>, entry: Entry<'_>, findings: &[Finding]) ->
 /// By this annotation kube-apiserver leaves a role or binding of its own as it is.
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 
-/// Whether a recorded object is of the RBAC that kube-apiserver itself sees to.
-fn is_bootstrap_policy(entry: Entry<'_>) -> bool {
+/// Whether a recorded role or binding says that kube-apiserver makes it. That gives it nothing: it only tells which advice
+/// is of use, for other versions of Kubernetes as well.
+fn has_bootstrapping_label(entry: Entry<'_>) -> bool {
     entry.id().group == "rbac.authorization.k8s.io"
         && entry
             .canonical()
@@ -84,7 +85,7 @@ pub fn deletion(context: &Context<'_>, entry: Entry<'_>) -> String {
     if entry.class() == EntryClass::Baseline {
         let way = source.map(|source| {
             let url = without_credentials(&source.url);
-            if is_bootstrap_policy(entry) {
+            if has_bootstrapping_label(entry) {
                 return format!(
                     ". kube-apiserver demands it at each start, and ends where it may not make it. To take its rights \
                      away, declare it by a commit to {url}, without rules or subjects and with annotation \

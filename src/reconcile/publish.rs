@@ -284,12 +284,11 @@ mod tests {
         });
         tokio::task::block_in_place(|| has_begun.recv()).unwrap();
         let before = publisher.world().snapshot.meta().generation;
-        let settled = tokio::spawn({
-            let publisher = Arc::clone(&publisher);
-            async move { publisher.settled_world().await.snapshot.meta().generation }
-        });
+        let mut settled = std::pin::pin!(publisher.settled_world());
+        let early = tokio::time::timeout(Duration::from_millis(20), &mut settled).await;
+        assert!(early.is_err(), "it did not wait");
         go_on.send(()).unwrap();
-        assert_eq!((settled.await.unwrap(), publishing.await.unwrap()), (before + 1, before + 1));
+        assert_eq!((settled.await.snapshot.meta().generation, publishing.await.unwrap()), (before + 1, before + 1));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,8 +18,9 @@ pub async fn begin(stage: &mut Stage) -> Result<(), StoryError> {
     stage.report.met(&format!("enforcing after {}", took(start.elapsed())));
     stage.report.say(
         "This Enforcement governs the whole cluster apart from the namespaces kube-system, kube-public and \
-         kube-node-lease: every other namespace, default included, and cluster-scoped objects (RBAC, CRDs, namespaces, …). Webhook configurations and admission \
-         policies are seen and restored, since Kubernetes asks nobody about them.",
+         kube-node-lease: every other namespace, default included, and cluster-scoped objects (RBAC, CRDs, \
+         namespaces, …). Webhook configurations and admission policies are seen and restored, since Kubernetes \
+         asks nobody about them.",
     );
     stage.report.say(&format!(
         "What was there before and is not in Git is the baseline: {baseline} objects (bootstrap RBAC, APIServices, \

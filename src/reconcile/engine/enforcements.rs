@@ -1,6 +1,6 @@
 //! The Enforcements of the cluster, as their watch and the looks at their sources tell of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -98,8 +98,8 @@ impl Enforcements {
             }
             Ok(Event::InitDone) => {
                 let listing = std::mem::take(&mut self.listing);
-                let gone: Vec<String> =
-                    self.known.keys().filter(|name| !listing.contains_key(*name)).cloned().collect();
+                let seen = self.known.keys().chain(self.invalid.keys()).chain(self.disregarded.keys());
+                let gone: BTreeSet<String> = seen.filter(|name| !listing.contains_key(*name)).cloned().collect();
                 for name in gone {
                     self.forget(&name);
                 }
@@ -211,12 +211,12 @@ impl Enforcements {
     }
 
     fn forget(&mut self, name: &str) {
+        self.disregarded.remove(name);
         if !is_as_declared(&self.workshop.publisher.world(), name, None) {
             tracing::warn!(enforcement = name, "deleted by a way round admission: it stays in force and is made again");
             return;
         }
         self.invalid.remove(name);
-        self.disregarded.remove(name);
         if let Some(known) = self.known.remove(name) {
             known.follower.cancel();
             self.receiver.forget(name);

@@ -124,6 +124,7 @@ mod tests {
         roll.observe(Event::Delete(lease(2)), start + DEAD_AFTER);
         assert_eq!(roll.live(start + DEAD_AFTER, &pods).len(), 0);
     }
+
     #[test]
     fn a_lease_without_a_pod_is_nobodys() {
         let now = Instant::now();
