@@ -20,7 +20,19 @@ const TOPOLOGY: &str = "topology.kubernetes.io/";
 fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
     match (request.group, request.resource, request.subresource) {
-        ("authentication.k8s.io" | "authorization.k8s.io", _, _) | ("", "serviceaccounts", Some("token")) => {
+        // By name: a definition may put a kind that is stored into the same group.
+        ("authentication.k8s.io", "selfsubjectreviews" | "tokenreviews", None)
+        | (
+            "authorization.k8s.io",
+            "localsubjectaccessreviews"
+            | "selfsubjectaccessreviews"
+            | "selfsubjectrulesreviews"
+            | "subjectaccessreviews",
+            None,
+        )
+        | ("", "serviceaccounts", Some("token"))
+            if request.operation == Operation::Create =>
+        {
             admit(Class::Virtual)
         }
         ("", "pods", Some("binding")) | ("", "bindings", None) if request.operation == Operation::Create => {
@@ -87,6 +99,20 @@ mod tests {
         let open = || World::new().source(|source| source.undeclared_objects = Undeclared::Allow);
         open().expect(&[("nobody's Pod in an open world", by(ADMIN), Allow, "transient")]);
         open().declare(&deployment()).expect(&[("a governed one", by(ADMIN), Deny, "transient")]);
+    }
+
+    #[test]
+    fn what_is_stored_in_the_group_of_reviews_is_no_review() {
+        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"});
+        let of = |resource: &str, operation: &str| {
+            Review::special(operation, resource, "", "shop", "x", &review)
+                .of("authorization.k8s.io", resource, "")
+                .set("/subResource", Value::Null)
+        };
+        World::new().expect(&[
+            ("a review", of("subjectaccessreviews", "CREATE"), Allow, "transient"),
+            ("a kind that somebody defines there", of("oracles", "CREATE"), Deny, "undeclared"),
+        ]);
     }
 
     #[test]
