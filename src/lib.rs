@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod cel;
 pub mod cli;
 pub mod compare;
 pub mod demo;

@@ -8,6 +8,7 @@ pub mod builtin;
 mod classify;
 mod computed;
 mod context;
+pub mod coverage;
 mod decide;
 mod delegation;
 mod denial;

@@ -24,10 +24,11 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::conditions::{exemptions, list};
 use super::{NAME, scope};
+use crate::admission::coverage::{exemptions, registrable};
 use crate::admission::server::ADMIT_PATH;
 use crate::api::{Action, MANAGER, SYSTEM_NAMESPACE};
+use crate::cel::list;
 use crate::snapshot::{KindInfo, Source};
 
 /// End of the name of every entry; a denial names the entry.
@@ -116,8 +117,7 @@ fn entries(
     selector: LabelSelector,
     governed: String,
 ) -> Vec<ValidatingWebhook> {
-    let mut conditions: Vec<_> =
-        exemptions(desired.reconciler_users).iter().map(super::conditions::Exemption::match_condition).collect();
+    let mut conditions = exemptions(desired.reconciler_users);
     conditions.push(MatchCondition { name: "scope".into(), expression: governed });
 
     let entry = |name: String, rules: Vec<RuleWithOperations>, conditions: Vec<MatchCondition>| ValidatingWebhook {
@@ -156,9 +156,9 @@ impl Registered {
     fn of(kinds: &[KindInfo]) -> Self {
         let mut registered: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         for kind in kinds.iter().filter(|kind| kind.registered) {
-            let resources = registered.entry((kind.group.clone(), kind.version.clone())).or_default();
-            resources.insert(kind.resource.clone());
-            resources.extend(kind.subresources.iter().map(|subresource| format!("{}/{subresource}", kind.resource)));
+            for name in registrable(kind) {
+                registered.entry((kind.group.clone(), kind.version.clone())).or_default().insert(name);
+            }
         }
         Self(registered)
     }

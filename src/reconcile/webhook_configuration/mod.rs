@@ -5,7 +5,6 @@
 
 pub mod canary;
 mod canary_place;
-pub mod conditions;
 pub mod generate;
 pub mod guard;
 pub mod likeness;

@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use super::conditions::{list, quote};
 use crate::admission::own::{BASELINE_PREFIX, INVENTORY_PREFIX};
 use crate::api::{ClusterScope, GROUP, SYSTEM_NAMESPACE, Scope};
+use crate::cel::{list, quote};
 use crate::snapshot::{KindInfo, Source};
 
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
