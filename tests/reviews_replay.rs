@@ -14,11 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+use gitadel::admission::children::template_of;
 use gitadel::admission::{ObjectClass, Outcome, Request, classify_object, decide};
 use gitadel::compare::{FreeField, ListSchema, MaskKey, mask_secret};
 use gitadel::document::Document;
 use gitadel::object::{GroupKind, ObjectId};
-use gitadel::snapshot::{DelegatedFields, EntryClass, EntryDraft, KindInfo, Meta, Snapshot, SnapshotWriter};
+use gitadel::snapshot::{
+    DelegatedFields, EntryClass, EntryDraft, HistoryDraft, KindInfo, Meta, Snapshot, SnapshotWriter,
+};
 use serde_json::{Value, json};
 use source::source;
 
@@ -129,6 +132,10 @@ impl World {
         } else {
             object.clone()
         };
+        if id.kind.kind == "LimitRange" {
+            self.meta.limit_ranges.insert(id.clone());
+        }
+        let history = self.history(&id, &canonical);
         let draft = EntryDraft {
             id: id.clone(),
             class,
@@ -141,9 +148,22 @@ impl World {
             recreate: false,
             uid: None,
             problem: None,
+            history,
         };
         self.entries.insert(id, draft);
         self.snapshot = None;
+    }
+
+    /// What the object's children were made from before.
+    fn history(&self, id: &ObjectId, canonical: &Value) -> HistoryDraft {
+        let template = |object: &Value| {
+            let document = Document::from_value(object);
+            template_of(&id.kind.group, &id.kind.kind, document.root()).map(|template| template.to_value())
+        };
+        let before = self.entries.get(id);
+        let earlier = before.map(|entry| entry.history.clone()).unwrap_or_default();
+        let replaced = before.and_then(|entry| template(entry.canonical.as_ref()?));
+        earlier.after(replaced, template(canonical).as_ref())
     }
 
     fn snapshot(&mut self) -> &Snapshot {
@@ -218,6 +238,18 @@ impl World {
         }
     }
 
+    /// Whether the desired state of the object is known at the end of the chain of owners of a child.
+    fn knows_template_of(&self, request: &Value) -> bool {
+        let id = self.id(request).unwrap();
+        let mut owner = owner(&id, &request["object"]);
+        if let Some(job) = owner.as_ref().filter(|owner| owner.kind.kind == "Job" && !self.entries.contains_key(owner))
+        {
+            let cron_job = job.name.rsplit_once('-').map(|(name, _)| name).unwrap_or_default();
+            owner = Some(ObjectId::new("batch", "CronJob", &job.namespace, cron_job));
+        }
+        owner.and_then(|owner| self.entries.get(&owner)).is_some_and(|entry| entry.canonical.is_some())
+    }
+
     /// Declares an object of which nothing but the name is known.
     fn pending(&mut self, id: ObjectId) {
         if !self.entries.contains_key(&id) {
@@ -264,6 +296,127 @@ const FORBIDDEN: &[(&str, &str, &[&str], &str)] = &[
 
 fn is_forbidden(operation: &str, resource: &str, name: &str) -> bool {
     FORBIDDEN.iter().any(|(o, r, names, _)| (*o, *r) == (operation, resource) && names.contains(&name))
+}
+
+/// Ways in which somebody who can act as a controller would make more of a child than its template yields.
+fn tamperings(kind: &str) -> Vec<(&'static str, &'static str, Value)> {
+    let miner = json!({"name": "miner", "image": "registry.example/miner:1"});
+    let of_pod = |at: &'static str| {
+        let place = |field: &str| -> &'static str { Box::leak(format!("{at}{field}").into_boxed_str()) };
+        vec![
+            ("another image", place("/spec/containers/0/image"), json!("registry.example/miner:1")),
+            ("another command", place("/spec/containers/0/command"), json!(["sh", "-c", "id"])),
+            ("a variable", place("/spec/containers/0/env/+"), json!({"name": "LD_PRELOAD", "value": "/tmp/x.so"})),
+            ("variables of a Secret", place("/spec/containers/0/envFrom"), json!([{"secretRef": {"name": "s"}}])),
+            ("a mount", place("/spec/containers/0/volumeMounts/+"), json!({"name": "x", "mountPath": "/x"})),
+            ("privileges", place("/spec/containers/0/securityContext"), json!({"privileged": true})),
+            ("resources", place("/spec/containers/0/resources/limits"), json!({"cpu": "64"})),
+            ("a sidecar", place("/spec/containers/+"), miner.clone()),
+            ("an init container", place("/spec/initContainers/+"), miner.clone()),
+            ("a Secret", place("/spec/volumes/+"), json!({"name": "x", "secret": {"secretName": "s"}})),
+            ("the node's files", place("/spec/volumes/+"), json!({"name": "x", "hostPath": {"path": "/"}})),
+            (
+                "a token",
+                place("/spec/volumes/+"),
+                json!({"name": "kube-api-access-x", "projected": {"sources": [
+                {"serviceAccountToken": {"path": "token", "audience": "vault"}}]}}),
+            ),
+            ("the host's network", place("/spec/hostNetwork"), json!(true)),
+            ("the host's processes", place("/spec/hostPID"), json!(true)),
+            ("a chosen node", place("/spec/nodeName"), json!("node2")),
+            ("nodes", place("/spec/nodeSelector"), json!({"role": "control-plane"})),
+            ("a toleration", place("/spec/tolerations/+"), json!({"operator": "Exists"})),
+            ("another account", place("/spec/serviceAccountName"), json!("admin")),
+            ("a priority class", place("/spec/priorityClassName"), json!("system-node-critical")),
+            ("another scheduler", place("/spec/schedulerName"), json!("mine")),
+            ("hosts", place("/spec/hostAliases"), json!([{"ip": "6.6.6.6", "hostnames": ["db"]}])),
+            ("a label", place("/metadata/labels/role"), json!("admin")),
+            ("an annotation", place("/metadata/annotations/example.com~1inject"), json!("true")),
+        ]
+    };
+    let of_object = vec![
+        ("a label of its own", "/metadata/labels/role", json!("admin")),
+        ("a finalizer", "/metadata/finalizers/+", json!("example.com/hold")),
+        (
+            "another owner",
+            "/metadata/ownerReferences/+",
+            json!({"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "dead"}),
+        ),
+    ];
+    let made_from = match kind {
+        "Pod" => of_pod(""),
+        "ControllerRevision" => of_pod("/data/spec/template"),
+        _ => of_pod("/spec/template"),
+    };
+    of_object.into_iter().chain(made_from).collect()
+}
+
+/// Sets a value at a pointer; `+` adds an item. The places above it are made.
+fn place(object: &mut Value, pointer: &str, value: Value) {
+    let mut at = object;
+    for step in pointer.split('/').skip(1).map(|step| step.replace("~1", "/")) {
+        at = match step.parse::<usize>() {
+            Ok(index) => &mut at[index],
+            Err(_) if step == "+" => {
+                if at.is_null() {
+                    *at = json!([]);
+                }
+                let items = at.as_array_mut().unwrap();
+                items.push(Value::Null);
+                items.last_mut().unwrap()
+            }
+            Err(_) => &mut at[step.as_str()],
+        };
+    }
+    *at = value;
+}
+
+/// Every child that a controller was seen to make, and everything that could be made of it with the controller's own
+/// identity.
+#[test]
+fn no_controller_makes_more_of_a_child_than_its_template_yields() {
+    let reviews = recorded();
+    let mut world = World::new(kinds(&reviews));
+    let (mut children, mut tried, mut admitted) = (BTreeMap::<String, usize>::new(), 0, Vec::new());
+    for review in &reviews {
+        let mut request = review["request"].clone();
+        request["uid"] = "u-1".into();
+        if text(&request, "/userInfo/username") == "admin" {
+            world.commit(&request);
+            continue;
+        }
+        if world.record(&request) {
+            continue;
+        }
+        world.discover(&request);
+        let kind = text(&request, "/kind/kind").to_owned();
+        let is_made = text(&request, "/operation") == "CREATE" && text(&request, "/subResource").is_empty();
+        if !is_made || !["ReplicaSet", "Pod", "Job", "ControllerRevision"].contains(&kind.as_str()) {
+            continue;
+        }
+        let decide = |world: &mut World, request: &Value| {
+            let document = Document::from_value(request);
+            let parsed = Request::from_node(document.root()).unwrap();
+            decide(&parsed, world.snapshot(), "2026-11-22T09:00:00Z".parse().unwrap())
+        };
+        let verdict = decide(&mut world, &request);
+        // Mirrors have no template, and of some owners nothing but the name is known.
+        if verdict.outcome == Outcome::Deny || verdict.rule != "child" || !world.knows_template_of(&request) {
+            continue;
+        }
+        *children.entry(kind.clone()).or_default() += 1;
+        for (what, pointer, value) in tamperings(&kind) {
+            let mut forged = request.clone();
+            place(&mut forged["object"], pointer, value);
+            tried += 1;
+            if decide(&mut world, &forged).outcome == Outcome::Allow {
+                admitted.push(format!("{kind} {}: {what}", text(&request, "/name")));
+            }
+        }
+    }
+    println!("{children:?} children, {tried} attempts, {} admitted", admitted.len());
+    assert!(children.len() == 4 && children.values().sum::<usize>() > 60, "{children:?}");
+    assert!(admitted.is_empty(), "{}", admitted.join("\n"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gitadel::compare::{ListKind, ListSchema, MaskKey, SchemaNode};
 use gitadel::object::ObjectId;
-use gitadel::snapshot::{EntryClass, EntryDraft, KindInfo, Meta, SnapshotWriter};
+use gitadel::snapshot::{EntryClass, EntryDraft, HistoryDraft, KindInfo, Meta, SnapshotWriter};
 use serde_json::{Value, json};
 
 use super::fleet;
@@ -47,6 +47,7 @@ pub fn write(path: &Path, cluster: &str, size: usize) -> Result<u64, Box<dyn Err
             recreate: false,
             uid: None,
             problem: None,
+            history: HistoryDraft::default(),
         })?;
     }
     Ok(writer.finish()?)

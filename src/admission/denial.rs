@@ -179,6 +179,13 @@ pub fn kept_by_controller(context: &Context<'_>, keeper: &Keeper<'_>, findings: 
     format!("{} {kept}: {done}{}", subject(context), remedy(context.source, change))
 }
 
+/// A child that would not be what its owner's template yields.
+pub fn not_of_template(context: &Context<'_>, owner: &ObjectId, findings: &[Finding]) -> String {
+    let what = Described(findings, fmt::Display::fmt);
+    let way = remedy(context.source, "Change the template");
+    format!("{} belongs to {owner}, whose template yields another: {what}{way}", subject(context))
+}
+
 /// An operation that the Enforcement forbids on Pods and Nodes.
 pub fn operation(context: &Context<'_>, source: &Source, operation: &str, setting: &str) -> String {
     format!(

@@ -5,6 +5,7 @@
 
 mod aggregation;
 pub mod builtin;
+pub mod children;
 mod classify;
 mod computed;
 mod context;

@@ -11,7 +11,7 @@ use crate::document::Document;
 use crate::object::{GroupKind, ObjectId};
 use crate::render::{LineTree, Lines};
 use crate::snapshot::{
-    self, DelegatedFields, EntryClass, EntryDraft, KindInfo, Meta, Snapshot, SnapshotWriter, Source,
+    self, DelegatedFields, EntryClass, EntryDraft, HistoryDraft, KindInfo, Meta, Snapshot, SnapshotWriter, Source,
 };
 
 /// group, kind, resource, namespaced, subresources
@@ -115,6 +115,7 @@ impl World {
             recreate: false,
             uid: None,
             problem: None,
+            history: HistoryDraft::default(),
         };
         change(&mut draft);
         self.drafts.push(draft);
@@ -328,13 +329,16 @@ pub fn owned(object: &Value, owner: (&str, &str, &str)) -> Value {
 
 pub fn replica_set() -> Value {
     let object = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
-        "metadata": {"name": "web-5d4f8c", "namespace": "shop"}, "spec": {"replicas": 2}});
+        "metadata": {"name": "web-5d4f8c", "namespace": "shop", "uid": "r-1", "labels": {"pod-template-hash": "5d4f8c"}},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"pod-template-hash": "5d4f8c"}},
+            "template": {"metadata": {"labels": {"pod-template-hash": "5d4f8c"}},
+                "spec": {"containers": [{"name": "web", "image": "web:1"}]}}}});
     owned(&object, ("apps/v1", "Deployment", "web"))
 }
 
 pub fn pod() -> Value {
     let object = json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "web-5d4f8c-x7k2p", "namespace": "shop"},
+        "metadata": {"name": "web-5d4f8c-x7k2p", "namespace": "shop", "labels": {"pod-template-hash": "5d4f8c"}},
         "spec": {"containers": [{"name": "web", "image": "web:1"}]}});
     owned(&object, ("apps/v1", "ReplicaSet", "web-5d4f8c"))
 }

@@ -204,8 +204,12 @@ pub enum Undeclared {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Children {
-    /// By their chain of owners and the controller that writes them.
+    /// By state: a ReplicaSet, a Pod, a Job is what its owner's template yields, whoever writes it. Only its controller
+    /// makes it.
     #[default]
+    ByTemplate,
+    /// By their chain of owners and the controller that writes them. For clusters in which something adds to Pods what
+    /// nobody can foresee: whoever can act as a controller of Kubernetes then runs what they like.
     ByController,
 }
 

@@ -34,10 +34,10 @@ use crate::reconcile::replicas::{Announcement, Exchange};
 use crate::reconcile::root_authorities;
 use crate::reconcile::serving::Serving;
 use crate::reconcile::snapshot_file::SnapshotFile;
-use crate::reconcile::terminating;
 use crate::reconcile::tracker::Tracker;
 use crate::reconcile::watch::{Notice, Observer, Watches};
 use crate::reconcile::webhook_configuration::ClientTarget;
+use crate::reconcile::{settled, terminating};
 use crate::snapshot::FILE_NAME;
 use crate::supervisor::{Supervisor, TaskEnded};
 use crate::telemetry::{ReconcileMetrics, registry};
@@ -225,12 +225,16 @@ async fn start(
     let (terminating_in, terminating_notices) = mpsc::unbounded_channel();
     let terminating = terminating::follow(Arc::clone(&publisher), terminating_notices);
     supervisor.spawn_cut_short("the follower of terminating namespaces", terminating);
+    let (settled_in, settled_notices) = mpsc::unbounded_channel();
+    let settled = settled::follow(Arc::clone(&publisher), settled_notices);
+    supervisor.spawn_cut_short("the follower of replaced templates", settled);
     let observer = Arc::new(Observer {
         publisher: Arc::clone(&publisher),
         tracker,
         queue: work.clone(),
         notices: notices_in,
         terminating: terminating_in,
+        settled: settled_in,
         metrics: Arc::clone(&metrics),
         held: AtomicBool::new(false),
     });

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::admission::children::{Descent, Stray};
 use crate::admission::{ObjectClass, classify_object, computed};
 use crate::compare::{Finding, difference, identical, mask_secret};
 use crate::document::{Document, Node};
@@ -21,6 +22,10 @@ pub enum Assessment {
     Altered(Value),
     /// In a governed scope and unknown to Git.
     Undeclared,
+    /// It belongs to a governed object, and is none of those that its template yields.
+    Foreign(Vec<Finding>),
+    /// The same, but it is older than what is known of that template: it is reported, and left as it is.
+    Unproven,
     /// Unknown to Git as well, but with it data would go: it is reported, and left to people.
     Kept,
     /// Being deleted: what becomes of it is seen when it is gone.
@@ -46,6 +51,7 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
             ObjectClass::Altered { .. } => {
                 computed(&world.snapshot, id.as_ref(), live).map_or(Assessment::Free, Assessment::Altered)
             }
+            ObjectClass::Child { owner } => child(world, id, &owner, live)?,
             class if class.is_removable() => Assessment::Undeclared,
             _ => Assessment::Free,
         });
@@ -70,4 +76,14 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
     let tolerance = world.tolerance(&entry);
     let findings = difference(live, canonical, &tolerance.latitude(kind));
     Ok(if findings.is_empty() { Assessment::Converged(None) } else { Assessment::Drifted(findings) })
+}
+
+fn child(world: &World, id: &ObjectId, owner: &ObjectId, live: Node<'_>) -> Result<Assessment, SnapshotError> {
+    let stray = Descent::of(&world.snapshot, id.as_ref(), owner)?.and_then(|descent| descent.strays(live));
+    Ok(match stray {
+        None => Assessment::Free,
+        Some(Stray::Labelled { wanted }) => Assessment::Altered(wanted),
+        Some(Stray::Foreign { findings }) => Assessment::Foreign(findings),
+        Some(Stray::Unproven) => Assessment::Unproven,
+    })
 }

@@ -18,7 +18,7 @@ use crate::api::{MANAGER, SYSTEM_NAMESPACE};
 use crate::compare::mask_secret;
 use crate::document::Document;
 use crate::object::ObjectId;
-use crate::snapshot::{EntryClass, EntryDraft, KindInfo};
+use crate::snapshot::{EntryClass, EntryDraft, HistoryDraft, KindInfo};
 
 const DATA_KEY: &str = "objects";
 /// Of the objects in a shard, before base64: a Secret may hold 1 MiB.
@@ -169,6 +169,7 @@ impl Baseline {
                     recreate: false,
                     uid: None,
                     problem: None,
+                    history: HistoryDraft::default(),
                 };
                 (draft, secret.then(|| object.clone()))
             })

@@ -160,7 +160,12 @@ impl Workshop {
                 self.regenerate(&world, kind, work, &live, &wanted).await
             }
             (Some(Assessment::Terminating), _) => Err(ConvergeError::Terminating),
-            (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live).await,
+            (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live, UNDECLARED).await,
+            (Some(Assessment::Foreign(findings)), Some(live)) => {
+                let finding = findings.first().map(ToString::to_string).unwrap_or_default();
+                let why = format!("it is not what its owner's template yields: {finding}");
+                self.delete(&world, kind, work, &live, &why).await
+            }
             (Some(Assessment::Free | Assessment::Kept), Some(live))
                 if goes(work.cause, world.entry(work.id.as_ref())?.is_some()) =>
             {
@@ -168,7 +173,7 @@ impl Workshop {
                     tracing::info!(object = %work.id, "left Git, and stays for what it follows from");
                     return Ok(());
                 }
-                self.delete(&world, kind, work, &live).await
+                self.delete(&world, kind, work, &live, UNDECLARED).await
             }
             (None, _) => self.write(&world, kind, work, None, Vec::new()).await,
             (Some(_), _) => {
@@ -275,7 +280,14 @@ impl Workshop {
         Ok(())
     }
 
-    async fn delete(&self, world: &World, kind: &KindInfo, work: &Work, live: &Value) -> Result<(), ConvergeError> {
+    async fn delete(
+        &self,
+        world: &World,
+        kind: &KindInfo,
+        work: &Work,
+        live: &Value,
+        why: &str,
+    ) -> Result<(), ConvergeError> {
         let uid = rest::metadata(live, "uid");
         if !world.enforces(work.id.as_ref()) {
             return Ok(());
@@ -304,12 +316,14 @@ impl Workshop {
         } else if counted {
             let took = work.since.elapsed();
             self.count_revert(world, &work.id, took);
-            tracing::warn!(object = %work.id, milliseconds = took.as_millis() as u64, "undeclared object removed");
-            self.events.undeclared_removed(&work.id, kind, took);
+            tracing::warn!(object = %work.id, milliseconds = took.as_millis() as u64, why, "undeclared object removed");
+            self.events.undeclared_removed(&work.id, kind, why, took);
         }
         Ok(())
     }
 }
+
+const UNDECLARED: &str = "it is not declared in Git";
 
 /// Whether an object that Git declares no more follows from another, or the API server makes it for itself: then it is as
 /// if Git had never declared it.

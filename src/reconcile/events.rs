@@ -75,8 +75,8 @@ impl EventLog {
         self.send(EventType::Warning, "DriftReverted", "Revert", note, reference(id, &kind.version), what);
     }
 
-    pub fn undeclared_removed(&self, id: &ObjectId, kind: &KindInfo, took: Duration) {
-        let note = format!("{id} is not declared in Git and was removed within {} ms", took.as_millis());
+    pub fn undeclared_removed(&self, id: &ObjectId, kind: &KindInfo, why: &str, took: Duration) {
+        let note = format!("{id} was removed within {} ms: {why}", took.as_millis());
         self.send(EventType::Warning, "UndeclaredRemoved", "Delete", note, reference(id, &kind.version), "");
     }
 

@@ -11,12 +11,15 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
+use super::history;
 use super::kinds::Kinds;
 use super::peers::{Progress, Step};
 use super::serving::Serving;
+use super::tracker::Fingerprint;
 use super::world::World;
 use crate::api::Action;
 use crate::compare::{MaskKey, MaskKeyError};
@@ -33,6 +36,8 @@ pub struct Edit {
     /// Canonical Secrets with their values, for `World::secrets`.
     pub secrets: HashMap<ObjectId, Value>,
     pub kinds: Option<Arc<Kinds>>,
+    /// Objects, with the desired states in which they were seen, of whose earlier templates nothing is left.
+    pub settled: HashMap<ObjectId, Fingerprint>,
 }
 
 pub struct Publisher {
@@ -238,18 +243,34 @@ fn progress_of(world: &World, step: Step) -> Progress {
 }
 
 /// The next world, and the file that holds it.
-fn write(path: &Path, old: &World, meta: Meta, edit: Edit) -> Result<(World, Option<FileStamp>), PublishError> {
+fn write(path: &Path, old: &World, mut meta: Meta, mut edit: Edit) -> Result<(World, Option<FileStamp>), PublishError> {
     let sources: HashMap<&str, usize> =
         meta.sources.iter().enumerate().map(|(index, source)| (source.name.as_str(), index)).collect();
     let moved: Vec<Option<usize>> =
         old.snapshot.meta().sources.iter().map(|source| sources.get(source.name.as_str()).copied()).collect();
+    let renumbered = |source: usize| moved.get(source).copied().flatten();
     let cluster = meta.cluster.clone();
+    let now = Timestamp::now();
+    for draft in &mut edit.put {
+        draft.history = history::carried(&old.snapshot, draft, now)?;
+        if is_limit_range(&draft.id) {
+            meta.limit_ranges.insert(draft.id.clone());
+        }
+    }
+    meta.limit_ranges.retain(|id| !edit.remove.contains(id));
     let mut writer = SnapshotWriter::create(path, &meta)?;
     let mut secrets: HashMap<ObjectId, Value> = old.secrets.as_ref().clone();
     for draft in &edit.put {
         writer.put(draft)?;
     }
-    let file = writer.finish_over(&old.snapshot, &edit.remove, |source| moved.get(source).copied().flatten())?;
+    for (id, state) in &edit.settled {
+        let entry = old.snapshot.get(id.as_ref())?;
+        let is_same = |canonical| Fingerprint::of(canonical) == *state;
+        if let Some(entry) = entry.filter(|entry| entry.canonical().is_some_and(is_same)) {
+            writer.put_settled(&entry, entry.source().and_then(renumbered))?;
+        }
+    }
+    let file = writer.finish_over(&old.snapshot, &edit.remove, renumbered)?;
     for id in &edit.remove {
         secrets.remove(id);
     }
@@ -259,6 +280,10 @@ fn write(path: &Path, old: &World, meta: Meta, edit: Edit) -> Result<(World, Opt
     let world =
         World::new(Arc::new(snapshot), edit.kinds.unwrap_or_else(|| Arc::clone(&old.kinds)), Arc::new(secrets))?;
     Ok((world, FileStamp::of_open(&file)))
+}
+
+fn is_limit_range(id: &ObjectId) -> bool {
+    (id.kind.group.as_str(), id.kind.kind.as_str()) == ("", "LimitRange")
 }
 
 #[cfg(test)]

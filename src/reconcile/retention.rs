@@ -3,7 +3,7 @@
 use super::world::World;
 use crate::api::PRUNE_ANNOTATION;
 use crate::object::ObjectId;
-use crate::snapshot::{EntryClass, EntryDraft, SnapshotError};
+use crate::snapshot::{EntryClass, EntryDraft, HistoryDraft, SnapshotError};
 
 /// Whether the last declared state of an object lets it be pruned.
 pub fn may_be_pruned(world: &World, id: &ObjectId) -> bool {
@@ -32,5 +32,6 @@ pub fn retained(world: &World, id: &ObjectId) -> Result<Option<EntryDraft>, Snap
         recreate: false,
         uid: entry.uid().map(str::to_owned),
         problem: None,
+        history: HistoryDraft::default(),
     }))
 }

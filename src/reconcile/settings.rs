@@ -45,6 +45,7 @@ pub fn source(enforcement: &Enforcement) -> Result<Source, SettingsError> {
         action: spec.action,
         undeclared_objects: spec.undeclared_objects,
         undeclared_fields: spec.undeclared_fields,
+        children: spec.children,
         child_operations: spec.child_operations,
         delegations,
         deletion_guard: spec.deletion_guard.max_objects,

@@ -23,10 +23,13 @@ use super::environment::is_mutator;
 use super::observed::{Observed, api_resource};
 use super::publish::Publisher;
 use super::queue::{Cause, Live, Queue, Work};
+use super::settled::Settled;
 use super::terminating::Termination;
-use super::tracker::Tracker;
+use super::tracker::{Fingerprint, Tracker};
+use super::world::World;
+use crate::admission::children::is_settled;
 use crate::admission::own::is_canary;
-use crate::document::Document;
+use crate::document::{Document, Node};
 use crate::object::{GroupKind, ObjectId};
 use crate::snapshot::{EntryClass, KindInfo};
 use crate::supervisor::Supervisor;
@@ -58,6 +61,7 @@ pub struct Observer {
     pub queue: Queue,
     pub notices: mpsc::UnboundedSender<Notice>,
     pub terminating: mpsc::UnboundedSender<Termination>,
+    pub settled: mpsc::UnboundedSender<Settled>,
     pub metrics: Arc<ReconcileMetrics>,
     /// Drift is only noted.
     pub held: AtomicBool,
@@ -217,6 +221,7 @@ impl Observer {
         }
         match assessment {
             Ok(Assessment::Converged(state)) => {
+                self.settle(&world, &id, document.root());
                 if let (Some(version), Some(state)) = (version, state) {
                     self.tracker.seen_as(&id, version, state);
                 }
@@ -241,6 +246,21 @@ impl Observer {
             }
             Ok(Assessment::Terminating) => {
                 self.drifted(&id, "terminating", None);
+            }
+            Ok(Assessment::Foreign(findings)) => {
+                self.drifted(&id, "changed", findings.first().map(ToString::to_string));
+                self.work(id, Live::Present(Arc::new(value)), since);
+            }
+            Ok(Assessment::Unproven) => {
+                self.tracker.converged(&id);
+                if self.tracker.kept(&id) {
+                    let enforcement = world.enforcement_of(id.as_ref());
+                    self.metrics.drift_detected.with_label_values(&[enforcement, "unproven"]).inc();
+                    tracing::warn!(
+                        object = %id,
+                        "not what its owner's template yields, and left: it is older than what is known of that template"
+                    );
+                }
             }
             Ok(Assessment::Kept) => {
                 self.tracker.converged(&id);
@@ -321,6 +341,18 @@ impl Observer {
             return;
         }
         self.queue.push(Work { id, live, cause: Cause::Drift, since });
+    }
+
+    /// An object that is as declared may have nothing left of its earlier templates.
+    fn settle(&self, world: &World, id: &ObjectId, live: Node<'_>) {
+        let Ok(Some(entry)) = world.entry(id.as_ref()) else { return };
+        let has_earlier = entry.history().templates().next().is_some();
+        if let Some(canonical) = entry.canonical().filter(|_| has_earlier)
+            && is_settled(&id.kind.group, &id.kind.kind, live)
+        {
+            // A closed channel means that the process is stopping.
+            let _ = self.settled.send((id.clone(), Fingerprint::of(canonical)));
+        }
     }
 
     fn terminations(&self, termination: Termination) {

@@ -12,6 +12,7 @@
 use serde_json::{Map, Value};
 
 use super::format::{Record, entry_checksum};
+use super::history::{self, History, HistoryDraft};
 use super::{SnapshotError, lines};
 use crate::compare::Path;
 use crate::document::{Document, Node};
@@ -64,20 +65,14 @@ pub struct EntryDraft {
     pub uid: Option<String>,
     /// Why the object cannot be canonicalised or applied.
     pub problem: Option<String>,
+    pub history: HistoryDraft,
 }
 
 impl EntryDraft {
     pub(super) fn encode(&self) -> Result<Vec<u8>, SnapshotError> {
         let head = Document::from_value(&Value::Object(self.head()));
         let canonical = self.canonical.as_ref().map(Document::from_value);
-        let canonical = canonical.as_ref().map_or(&[][..], Document::as_bytes);
-        let too_large = || SnapshotError::TooLarge { what: self.id.to_string() };
-        let length = u32::try_from(head.as_bytes().len()).map_err(|_| too_large())?;
-        let mut bytes = Vec::with_capacity(4 + head.as_bytes().len() + canonical.len());
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(head.as_bytes());
-        bytes.extend_from_slice(canonical);
-        Ok(bytes)
+        join(self.id.as_ref(), &head, canonical.as_ref().map_or(&[][..], Document::as_bytes))
     }
 
     fn head(&self) -> Map<String, Value> {
@@ -100,11 +95,22 @@ impl EntryDraft {
         if let Some(lines) = &self.lines {
             head.insert("lines".to_owned(), lines::encode(lines));
         }
+        self.history.encode(&mut head);
         if self.recreate {
             head.insert("recreate".to_owned(), true.into());
         }
         head
     }
+}
+
+fn join(id: ObjectRef<'_>, head: &Document, canonical: &[u8]) -> Result<Vec<u8>, SnapshotError> {
+    let head = head.as_bytes();
+    let length = u32::try_from(head.len()).map_err(|_| SnapshotError::TooLarge { what: id.to_owned().to_string() })?;
+    let mut bytes = Vec::with_capacity(4 + head.len() + canonical.len());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(head);
+    bytes.extend_from_slice(canonical);
+    Ok(bytes)
 }
 
 /// One object of an open snapshot, proven intact.
@@ -192,6 +198,18 @@ impl<'a> Entry<'a> {
     /// Why the object cannot be canonicalised or applied.
     pub fn problem(&self) -> Option<&'a str> {
         self.text("problem")
+    }
+
+    /// The entry as it is written without the templates from which children were made before.
+    pub(super) fn encode_settled(&self) -> Result<Vec<u8>, SnapshotError> {
+        let mut head = self.head.to_value();
+        history::forget(&mut head);
+        join(self.id, &Document::from_value(&head), self.canonical.map_or(&[][..], Node::as_bytes))
+    }
+
+    /// Templates from which children were made before.
+    pub fn history(&self) -> History<'a> {
+        History(self.head)
     }
 
     fn text(&self, name: &str) -> Option<&'a str> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Action, ChildOperations, Scope, Undeclared};
+use crate::api::{Action, ChildOperations, Children, Scope, Undeclared};
 use crate::compare::{FreeField, ListSchema, PathPattern};
 use crate::object::{GroupKind, ObjectId, ObjectRef};
 
@@ -42,6 +42,9 @@ pub struct Meta {
     /// Certificates of the authorities of the cluster, as PEM; empty where they are not known.
     #[serde(default)]
     pub root_authorities: String,
+    /// The LimitRanges that are declared or of the baseline: new Pods get defaults from them.
+    #[serde(default)]
+    pub limit_ranges: BTreeSet<ObjectId>,
     /// Names under which the reconcilers of this cluster are known to the API server.
     pub reconciler_users: BTreeSet<String>,
 }
@@ -61,6 +64,7 @@ pub struct Source {
     pub action: Action,
     pub undeclared_objects: Undeclared,
     pub undeclared_fields: Undeclared,
+    pub children: Children,
     pub child_operations: ChildOperations,
     pub delegations: Vec<DelegatedFields>,
     /// How many objects one round may delete.

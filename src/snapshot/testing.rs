@@ -1,7 +1,7 @@
 //! A source for the tests of whatever makes or reads snapshots.
 
 use super::Source;
-use crate::api::{Action, ChildOperations, Scope, Undeclared};
+use crate::api::{Action, ChildOperations, Children, Scope, Undeclared};
 
 /// Of an Enforcement that is in force.
 pub fn source(name: &str, scope: Scope) -> Source {
@@ -15,6 +15,7 @@ pub fn source(name: &str, scope: Scope) -> Source {
         action: Action::Enforce,
         undeclared_objects: Undeclared::Deny,
         undeclared_fields: Undeclared::Deny,
+        children: Children::default(),
         child_operations: ChildOperations::default(),
         delegations: Vec::new(),
         deletion_guard: 50,

@@ -63,6 +63,22 @@ impl SnapshotWriter {
         self.append(draft.id.as_ref(), digest, &bytes, about)
     }
 
+    /// Adds an entry of another snapshot without the templates before its present one. `source` is the number of its source
+    /// in this one.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub fn put_settled(&mut self, entry: &Entry<'_>, source: Option<usize>) -> Result<(), SnapshotError> {
+        self.check_source(entry.id(), source)?;
+        let bytes = entry.encode_settled()?;
+        let about = About {
+            source: source.and_then(Record::source_number),
+            class: entry.class().number(),
+            checksum: format::entry_checksum(&bytes),
+        };
+        self.append(entry.id(), format::digest(entry.id()), &bytes, about)
+    }
+
     /// As [`finish`](Self::finish), with all that another snapshot holds beside what was put into this one and what is
     /// `removed`. `source` tells the number of a source in this one; the objects of a source that has none are left out.
     ///

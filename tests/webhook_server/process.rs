@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use gitadel::compare::ListSchema;
 use gitadel::object::ObjectId;
-use gitadel::snapshot::{EntryClass, EntryDraft, KindInfo, Meta, SnapshotWriter};
+use gitadel::snapshot::{EntryClass, EntryDraft, HistoryDraft, KindInfo, Meta, SnapshotWriter};
 use gitadel::tls::issue::Authority;
 use serde_json::{Value, json};
 
@@ -171,6 +171,7 @@ pub fn write_snapshot(path: &Path, generation: u64, cluster: &str, replicas: u32
         recreate: false,
         uid: None,
         problem: None,
+        history: HistoryDraft::default(),
     };
     let mut writer = SnapshotWriter::create(path, &meta).unwrap();
     writer.put(&draft).unwrap();

@@ -73,6 +73,8 @@ const fn deletes(by: Identity, group: &'static str, resource: &'static str) -> R
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// Adoption and release.
 const OWNERS: &[&str] = &["metadata.ownerReferences"];
+/// The number of a ControllerRevision, which counts up when a template comes back, and adoption.
+const REVISION: &[&str] = &["revision", "metadata.ownerReferences", "metadata.annotations"];
 
 const ROWS: &[Row] = &[
     keeps(
@@ -95,12 +97,12 @@ const ROWS: &[Row] = &[
             "metadata.labels[statefulset.kubernetes.io/pod-name]",
         ],
     ),
-    owns(Controller("statefulset-controller"), "apps", "controllerrevisions", "StatefulSet"),
+    keeps(Controller("statefulset-controller"), "apps", "controllerrevisions", "StatefulSet", REVISION),
     creates(Controller("statefulset-controller"), "", "persistentvolumeclaims", ""),
     // Whether a claim outlives its Pod or its set is said by its owners.
     changes(Controller("statefulset-controller"), "", "persistentvolumeclaims", OWNERS),
     keeps(Controller("daemon-set-controller"), "", "pods", "DaemonSet", OWNERS),
-    owns(Controller("daemon-set-controller"), "apps", "controllerrevisions", "DaemonSet"),
+    keeps(Controller("daemon-set-controller"), "apps", "controllerrevisions", "DaemonSet", REVISION),
     keeps(
         Controller("job-controller"),
         "",

@@ -1,17 +1,19 @@
-//! Objects whose chain of controllers ends in a governed object: made, changed and removed by their controller.
+//! Objects whose chain of controllers ends in a governed object: made and removed by their controller, and held to what
+//! their owner's template yields whoever writes them.
 //!
-//! Nothing about them is declared, and they come and go with their owner. A Pod may be deleted by anybody where the
-//! Enforcement allows it: its controller makes it anew.
+//! They come and go with their owner. A Pod may be deleted by anybody where the Enforcement allows it: its controller makes
+//! it anew. One that is not what the template yields may be mended or deleted by everybody.
 
 use std::sync::LazyLock;
 
 use super::{Judgement, Rule, admit, deny, kept};
+use crate::admission::children::{Descent, Stray};
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
 use crate::admission::denial::{self, Keeper};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::compare::FreeField;
+use crate::compare::{Finding, FreeField, Latitude};
 use crate::document::Node;
 use crate::object::ObjectId;
 
@@ -41,33 +43,76 @@ fn judge(context: &Context<'_>) -> Judgement {
 }
 
 fn by_owner(context: &Context<'_>, owner: &ObjectId) -> Judgement {
-    let request = context.request;
-    let delegate = || kept::is_delegate(context);
-    let admitted = match request.operation {
-        Operation::Create if is_of_another_node(context, owner) => false,
-        Operation::Create => kept::writers_of_child(context).any(|writer| writer.creates) || delegate(),
-        Operation::Delete => {
-            deletes_pod(context) || kept::writers_of_child(context).any(|writer| writer.deletes) || delegate()
-        }
-        Operation::Update => {
-            let Some((old, new)) = context.states() else { return Ok(None) };
-            let mut findings = kept::foreign_changes(context, old, new, kept::writers_of_child(context));
-            // Who keeps a child may let it go, but makes nothing else of it that nobody would look at again.
-            if findings.is_empty() && !matches!(context.classify(new)?, ObjectClass::Child { .. }) {
-                findings = context.changes(old, new, &RELEASE);
-            }
-            if !findings.is_empty() {
-                return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &findings));
-            }
-            true
-        }
-        Operation::Connect => false,
-    };
-    if admitted {
-        admit(Class::Child)
-    } else {
-        deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &[]))
+    let descent = Descent::of(context.snapshot, context.id, owner)?;
+    match context.request.operation {
+        Operation::Create => create(context, owner, descent.as_ref()),
+        Operation::Update => update(context, owner, descent.as_ref()),
+        Operation::Delete => delete(context, owner, descent.as_ref()),
+        Operation::Connect => refuse(context, owner),
     }
+}
+
+fn refuse(context: &Context<'_>, owner: &ObjectId) -> Judgement {
+    deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &[]))
+}
+
+fn create(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>) -> Judgement {
+    let Some(new) = context.request.object else { return Ok(None) };
+    if kept::is_delegate(context) {
+        return admit(Class::Child);
+    }
+    let is_made_here = !is_of_another_node(context, owner);
+    if !is_made_here || !kept::writers_of_child(context).any(|writer| writer.creates) {
+        return refuse(context, owner);
+    }
+    let free = context.delegated(new);
+    let latitude = Latitude { free: &free, ..context.latitude() };
+    let mut findings = descent.and_then(|descent| descent.judge_creation(new, &latitude)).unwrap_or_default();
+    findings.extend(descent.and_then(|descent| descent.excess_replicas(None, new)));
+    if findings.is_empty() {
+        return admit(Class::Child);
+    }
+    deny(Class::Child, denial::not_of_template(context, owner, &findings))
+}
+
+fn update(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>) -> Judgement {
+    let Some((old, new)) = context.states() else { return Ok(None) };
+    let mut findings = kept::foreign_changes(context, old, new, kept::writers_of_child(context));
+    // Whoever writes, the child may become what its owner's template yields.
+    if !findings.is_empty()
+        && let Some(away) = descent.and_then(|descent| away(context, descent, old, new))
+    {
+        if !away.is_empty() {
+            return deny(Class::Child, denial::not_of_template(context, owner, &away));
+        }
+        findings = away;
+    }
+    // Who keeps a child may let it go, but makes nothing else of it that nobody would look at again.
+    if findings.is_empty() && !matches!(context.classify(new)?, ObjectClass::Child { .. }) {
+        findings = context.changes(old, new, &RELEASE);
+    }
+    if !findings.is_empty() {
+        return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &findings));
+    }
+    match descent.and_then(|descent| descent.excess_replicas(Some(old), new)) {
+        Some(excess) => deny(Class::Child, denial::not_of_template(context, owner, &[excess])),
+        None => admit(Class::Child),
+    }
+}
+
+/// What of a change does not lead to what the template yields.
+fn away(context: &Context<'_>, descent: &Descent<'_>, old: Node<'_>, new: Node<'_>) -> Option<Vec<Finding>> {
+    let free = kept::free_fields(context, old, kept::writers_of_child(context));
+    descent.judge_change(old, new, &Latitude { free: &free, ..context.latitude() })
+}
+
+fn delete(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>) -> Judgement {
+    let is_foreign = || matches!(descent?.strays(context.request.old?), Some(Stray::Foreign { .. })).then_some(());
+    let may_go = deletes_pod(context)
+        || kept::writers_of_child(context).any(|writer| writer.deletes)
+        || kept::is_delegate(context)
+        || is_foreign().is_some();
+    if may_go { admit(Class::Child) } else { refuse(context, owner) }
 }
 
 /// A kubelet shows what runs on its own node.

@@ -33,15 +33,26 @@ pub fn foreign_changes(
     new: Node<'_>,
     writers: impl Iterator<Item = &'static Writer>,
 ) -> Vec<Finding> {
+    let writers: Vec<_> = writers.collect();
+    if writers.iter().any(|writer| matches!(writer.changes, Change::Everything)) {
+        return Vec::new();
+    }
+    context.changes(old, new, &free_fields(context, old, writers.into_iter()))
+}
+
+/// The fields that are the writers' business, or delegated to the user who asks.
+pub fn free_fields(
+    context: &Context<'_>,
+    old: Node<'_>,
+    writers: impl Iterator<Item = &'static Writer>,
+) -> Vec<FreeField> {
     let mut free: Vec<FreeField> = context.delegated(old).into_owned();
     for writer in writers {
-        match &writer.changes {
-            Change::Everything => return Vec::new(),
-            Change::Fields(fields) => free.extend(fields.iter().cloned()),
-            Change::Nothing => {}
+        if let Change::Fields(fields) = &writer.changes {
+            free.extend(fields.iter().cloned());
         }
     }
-    context.changes(old, new, &free)
+    free
 }
 
 /// Whoever an Enforcement leaves all of an object to makes and removes it, where it follows from another: an operator, or

@@ -19,7 +19,9 @@ use crate::compare::ListSchema;
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
 use crate::snapshot::testing::source;
-use crate::snapshot::{EntryClass, EntryDraft, KindInfo, Meta, Snapshot, SnapshotStore, SnapshotWriter, Source};
+use crate::snapshot::{
+    EntryClass, EntryDraft, HistoryDraft, KindInfo, Meta, Snapshot, SnapshotStore, SnapshotWriter, Source,
+};
 use crate::telemetry::{AdmissionMetrics, SnapshotMetrics, registry};
 
 /// Denies everything by the first snapshot, and admits everything by later ones.
@@ -240,6 +242,7 @@ fn snapshot(path: &Path, action: Action) -> Snapshot {
             recreate: false,
             uid: None,
             problem: None,
+            history: HistoryDraft::default(),
         })
         .unwrap();
     writer.finish().unwrap();

@@ -15,7 +15,7 @@ use crate::reconcile::rest;
 use crate::reconcile::tracker::Fingerprint;
 use crate::reconcile::world::{World, is_secret};
 use crate::render::{LineTree, Manifest};
-use crate::snapshot::{EntryClass, EntryDraft, KindInfo};
+use crate::snapshot::{EntryClass, EntryDraft, HistoryDraft, KindInfo};
 
 /// What became of one declared object.
 pub(super) enum Outcome {
@@ -130,6 +130,7 @@ impl Round<'_> {
             // must not wait for the next snapshot. A child of another uid is collected by Kubernetes itself.
             uid: None,
             problem: None,
+            history: HistoryDraft::default(),
         };
         let manifest = match state.manifest(&declaration.file, declaration.index).await {
             Ok(manifest) => manifest,

@@ -17,7 +17,7 @@ use crate::reconcile::publish::Edit;
 use crate::reconcile::rest;
 use crate::reconcile::world::World;
 use crate::render::{Manifest, ManifestSummary, declared_in};
-use crate::snapshot::{EntryClass, EntryDraft, KindInfo};
+use crate::snapshot::{EntryClass, EntryDraft, HistoryDraft, KindInfo};
 use crate::source::{CommitInfo, Repository, SourceError};
 
 /// What a line of the inventory comes to.
@@ -137,6 +137,7 @@ impl Round<'_> {
             recreate: summary.recreate,
             uid: None,
             problem: None,
+            history: HistoryDraft::default(),
         };
         Ok(Recalled::Known(Box::new((draft, secret))))
     }

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
     use crate::api::{ClusterScope, KindSelector, Scope};
     use crate::object::ObjectId;
-    use crate::snapshot::{EntryClass, EntryDraft, Meta, SnapshotWriter};
+    use crate::snapshot::{EntryClass, EntryDraft, HistoryDraft, Meta, SnapshotWriter};
 
     /// A snapshot with these Namespaces in it.
     fn snapshot(namespaces: &[&str]) -> Snapshot {
@@ -77,6 +77,7 @@ mod tests {
                 recreate: false,
                 uid: None,
                 problem: None,
+                history: HistoryDraft::default(),
             };
             writer.put(&draft).unwrap();
         }

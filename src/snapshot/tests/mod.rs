@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::testing::source;
-use super::{EntryClass, EntryDraft, Meta, SnapshotWriter};
+use super::{EntryClass, EntryDraft, HistoryDraft, Meta, SnapshotWriter};
 use crate::api::Scope;
 use crate::object::ObjectId;
 
@@ -38,6 +38,7 @@ fn config_map(name: &str) -> EntryDraft {
         recreate: false,
         uid: None,
         problem: None,
+        history: HistoryDraft::default(),
     }
 }
 

@@ -5,7 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::{EntryClass, EntryDraft, KindInfo, Snapshot, SnapshotError, SnapshotWriter, preparing_path};
+use super::super::{
+    EntryClass, EntryDraft, HistoryDraft, KindInfo, Snapshot, SnapshotError, SnapshotWriter, preparing_path,
+};
 use super::{CLUSTER, config_map, meta, write};
 use crate::compare::{ListSchema, Path, Segment};
 use crate::object::{ObjectId, ObjectRef};
@@ -44,6 +46,7 @@ fn any_draft() -> impl Strategy<Value = EntryDraft> {
             recreate,
             uid: texts.1,
             problem: texts.2,
+            history: HistoryDraft::default(),
         }
     })
 }

@@ -1,0 +1,221 @@
+//! What a child has to be: its owner's template, and what Kubernetes is known to add to it.
+//!
+//! Who writes a child can be impersonated, and a token can be stolen. So a ReplicaSet, a Pod, a Job or a ControllerRevision
+//! is compared with the template of the declared object at the end of its chain of controllers. Nothing of a template is
+//! ever changed or left out by Kubernetes: there are additions only, and they are a short, closed list: those of the
+//! controllers ([`additions`]) and those of the API server's own admission ([`defaults`]). An addition is taken over from
+//! the child where the list allows its value; everything else is the template's.
+//!
+//! A template may have been replaced while what was made from it still runs, and is replaced Pod by Pod. So a child may
+//! follow from each of those templates that still live: see [`crate::snapshot::History`].
+
+mod additions;
+mod defaults;
+mod job;
+mod lists;
+mod metadata;
+mod pod;
+mod replica_set;
+mod revision;
+mod settled;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use self::defaults::Defaults;
+use self::pod::Origin;
+use super::builtin;
+use super::ownership::Controller;
+use crate::api::{Children, Undeclared};
+use crate::compare::{Fault, Finding, Latitude, ListSchema, Path, Segment, difference, judge as compare, judge_create};
+use crate::document::{Document, Node};
+use crate::object::{ObjectId, ObjectRef};
+use crate::snapshot::{Entry, Snapshot, SnapshotError, Source};
+
+use replica_set::most_replicas;
+pub use settled::is_settled;
+
+/// What follows from the template of a kind of owner, and which field holds that.
+pub fn template_of<'a>(group: &str, kind: &str, owner: Node<'a>) -> Option<Node<'a>> {
+    match (group, kind) {
+        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+        | ("", "ReplicationController")
+        | ("batch", "Job") => owner.at(&["spec", "template"]),
+        ("batch", "CronJob") => owner.at(&["spec", "jobTemplate"]),
+        _ => None,
+    }
+}
+
+/// A child and the governed object at the end of its chain of controllers.
+pub struct Descent<'a> {
+    snapshot: &'a Snapshot,
+    id: ObjectRef<'a>,
+    owner: Entry<'a>,
+    source: Option<&'a Source>,
+}
+
+impl<'a> Descent<'a> {
+    /// Nothing where a child of this kind has no template, its owner's is not known yet, or the Enforcement leaves children
+    /// to their controllers.
+    ///
+    /// # Errors
+    /// The owner's entry is damaged.
+    pub fn of(snapshot: &'a Snapshot, id: ObjectRef<'a>, owner: &ObjectId) -> Result<Option<Self>, SnapshotError> {
+        let Some(entry) = snapshot.get(owner.as_ref())?.filter(|entry| entry.canonical().is_some()) else {
+            return Ok(None);
+        };
+        let meta = snapshot.meta();
+        let source = entry.source().and_then(|index| meta.sources.get(index)).or_else(|| meta.answer(id));
+        let by_template = source.is_some_and(|source| source.children == Children::ByTemplate);
+        Ok(by_template.then_some(Self { snapshot, id, owner: entry, source }))
+    }
+
+    /// What the child has to be by each of the templates in use, the declared one first. What it has of the additions that
+    /// are allowed is taken over. None where it is of a kind that has no template.
+    pub fn wanted(&self, child: Node<'_>) -> Option<Vec<Document>> {
+        let owner = self.owner.id();
+        let canonical = self.owner.canonical()?;
+        let declared = template_of(owner.group, owner.kind, canonical)?.to_value();
+        let (owner_object, child) = (canonical.to_value(), child.to_value());
+        let earlier = self.owner.history().templates().map(Node::to_value);
+        let yielded = |template: Value| self.yielded(&owner_object, &template, &child);
+        std::iter::once(declared)
+            .chain(earlier)
+            .map(|template| yielded(template).map(|wanted| Document::from_value(&wanted)))
+            .collect()
+    }
+
+    fn yielded(&self, owner: &Value, template: &Value, child: &Value) -> Option<Value> {
+        let (root, controller) = (self.owner.id(), Document::from_value(child));
+        let controller = Controller::of(controller.root())?;
+        let defaults = || Defaults::of(self.snapshot, self.id.namespace, self.source);
+        let pod = |template: &Value, origin: Origin<'_>| Some(pod::wanted(template, child, &origin, &defaults()));
+        match (self.id.kind, controller.kind, root.kind) {
+            ("ReplicaSet", "Deployment", "Deployment") => Some(replica_set::wanted(owner, template, child)),
+            ("Pod", "ReplicaSet", "Deployment") => {
+                let hash = controller.name.strip_prefix(root.name)?.strip_prefix('-')?;
+                pod(template, Origin::ReplicaSet { hash: Some(hash) })
+            }
+            ("Pod", "ReplicaSet", "ReplicaSet") | ("Pod", "ReplicationController", "ReplicationController") => {
+                pod(template, Origin::ReplicaSet { hash: None })
+            }
+            ("Pod", "StatefulSet", "StatefulSet") => pod(template, Origin::StatefulSet { set: owner }),
+            ("Pod", "DaemonSet", "DaemonSet") => pod(template, Origin::DaemonSet),
+            ("Pod", "Job", "Job") => {
+                pod(template, Origin::Job { spec: &owner["spec"], name: controller.name, uid: controller.uid })
+            }
+            ("Pod", "Job", "CronJob") => {
+                let spec = &template["spec"];
+                pod(&spec["template"], Origin::Job { spec, name: controller.name, uid: controller.uid })
+            }
+            ("Job", "CronJob", "CronJob") => Some(job::wanted(template, child)),
+            ("ControllerRevision", "StatefulSet" | "DaemonSet", "StatefulSet" | "DaemonSet") => {
+                Some(revision::wanted(template, child))
+            }
+            _ => None,
+        }
+    }
+
+    /// What keeps a child from being created: the findings against the template that it comes closest to.
+    pub fn judge_creation(&self, new: Node<'_>, latitude: &Latitude<'_>) -> Option<Vec<Finding>> {
+        closest(self.wanted(new)?.iter().map(|wanted| judge_create(new, wanted.root(), latitude)))
+    }
+
+    /// What keeps a child from being changed like this: each place is as it was, or as the template has it.
+    pub fn judge_change(&self, old: Node<'_>, new: Node<'_>, latitude: &Latitude<'_>) -> Option<Vec<Finding>> {
+        // What was added once stays as it was added: by the old state, not by the new one.
+        closest(self.wanted(old)?.iter().map(|wanted| compare(old, new, wanted.root(), latitude)))
+    }
+
+    /// A ReplicaSet that would grow beyond what its Deployment may ever want of it.
+    pub fn excess_replicas(&self, old: Option<Node<'_>>, new: Node<'_>) -> Option<Finding> {
+        let (owner, canonical) = (self.owner.id(), self.owner.canonical()?);
+        if (self.id.kind, owner.kind) != ("ReplicaSet", "Deployment") {
+            return None;
+        }
+        let replicas = |set: Node<'_>| set.at(&["spec", "replicas"]).and_then(Node::as_i64).unwrap_or(1);
+        let most = most_replicas(&canonical.to_value(), self.source)?;
+        (replicas(new) > most.max(old.map_or(0, replicas))).then(|| Finding {
+            path: Path(["spec", "replicas"].map(|field| Segment::Field(field.to_owned())).into()),
+            fault: Fault::OutOfBounds,
+            wanted: Some(json!({"minimum": 0, "maximum": most})),
+            given: Some(replicas(new).into()),
+        })
+    }
+
+    /// Whether no template yields this child; and in what it differs from the one that it comes closest to.
+    ///
+    /// Not told of what is kept of earlier templates on purpose, with which nothing is made any more: ControllerRevisions,
+    /// and ReplicaSets without replicas.
+    pub fn strays(&self, child: Node<'_>) -> Option<Stray> {
+        let mut difference = self.difference(child)?;
+        if is_kept_for_a_rollback(self.id.kind, child) {
+            difference.findings.retain(is_of_metadata);
+        }
+        if difference.findings.is_empty() {
+            return None;
+        }
+        let made = child.at(&["metadata", "creationTimestamp"]).and_then(Node::as_str).and_then(|at| at.parse().ok());
+        let since = self.owner.history().since();
+        let is_proven = made.zip(since).is_some_and(|(made, since): (Timestamp, Timestamp)| made >= since);
+        Some(match difference {
+            Difference { wanted, findings } if findings.iter().all(is_of_metadata) => Stray::Labelled { wanted },
+            Difference { findings, .. } if is_proven => Stray::Foreign { findings },
+            Difference { .. } => Stray::Unproven,
+        })
+    }
+
+    fn difference(&self, child: Node<'_>) -> Option<Difference> {
+        let unknown = ListSchema::default();
+        let kind = self.snapshot.kind(self.id.group, self.id.kind);
+        let wanted = self.wanted(child)?;
+        let differences = wanted.into_iter().map(|wanted| {
+            let ObjectRef { group, kind: name, namespace, name: object } = self.id;
+            let free = builtin::free_for_repair(group, name, namespace, object, wanted.root(), self.source);
+            let latitude = Latitude {
+                schema: kind.map_or(&unknown, |kind| &kind.schema),
+                status_subresource: true,
+                allotted: builtin::allotted(group, name),
+                free: &free,
+                undeclared_fields: self.source.is_some_and(|source| source.undeclared_fields == Undeclared::Allow),
+            };
+            let findings = difference(child, wanted.root(), &latitude);
+            Difference { wanted: wanted.root().to_value(), findings }
+        });
+        differences.min_by_key(|difference| difference.findings.len())
+    }
+}
+
+struct Difference {
+    wanted: Value,
+    findings: Vec<Finding>,
+}
+
+/// A child that is not what its owner's template yields.
+#[derive(Debug, PartialEq)]
+pub enum Stray {
+    /// Only its labels, annotations, finalizers or owners are others than these.
+    Labelled { wanted: Value },
+    /// It was made of something else, or of nothing that was ever declared.
+    Foreign { findings: Vec<Finding> },
+    /// The same, but it is older than what is known of the templates: it may follow from one that was declared before.
+    Unproven,
+}
+
+fn is_of_metadata(finding: &Finding) -> bool {
+    matches!(finding.path.0.first(), Some(Segment::Field(field)) if field == "metadata")
+}
+
+fn is_kept_for_a_rollback(kind: &str, child: Node<'_>) -> bool {
+    let has_none = |field| child.at(&[field, "replicas"]).and_then(Node::as_i64).unwrap_or(0) == 0;
+    match kind {
+        "ControllerRevision" => true,
+        "ReplicaSet" => has_none("spec") && has_none("status"),
+        _ => false,
+    }
+}
+
+/// The declared template comes first, so that it is named where none comes closer.
+fn closest(findings: impl Iterator<Item = Vec<Finding>>) -> Option<Vec<Finding>> {
+    findings.min_by_key(Vec::len)
+}
