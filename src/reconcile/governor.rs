@@ -32,6 +32,8 @@ pub enum Force {
     Unreachable,
     /// Nothing that is enforced exists where a canary could be tried.
     NoPlace,
+    /// A policy of the API server refuses the configuration; what was stored before stays in force.
+    Refused,
 }
 
 pub struct Governor {
@@ -171,10 +173,13 @@ fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, for
     };
     match event {
         GuardEvent::Stored { cause: Cause::Planned, after } => {
+            metrics.webhook_configuration_refused.set(0);
+            force.send_if_modified(|force| replace_if(force, Force::Refused, Force::Pending));
             tracing::info!(milliseconds = after.as_millis() as u64, "webhook configuration stored");
         }
         GuardEvent::Stored { cause, after } => {
             force.send_replace(Force::Pending);
+            metrics.webhook_configuration_refused.set(0);
             metrics.webhook_configuration_restored.inc();
             tracing::warn!(
                 milliseconds = after.as_millis() as u64,
@@ -185,6 +190,7 @@ fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, for
         }
         GuardEvent::Enforcing { cause, after } => {
             force.send_replace(Force::Proven);
+            metrics.webhook_configuration_refused.set(0);
             if cause != Cause::Planned {
                 metrics.webhook_configuration_restore_seconds.observe(after.as_secs_f64());
             }
@@ -197,6 +203,14 @@ fn observe(event: GuardEvent, metrics: &ReconcileMetrics, events: &EventLog, for
             let is_reached = !matches!(error, CanaryError::Unreachable { .. });
             force.send_replace(if is_reached { Force::Pending } else { Force::Unreachable });
             tracing::error!(%error, "the webhook does not reject what it should");
+        }
+        GuardEvent::StoreRefused { message } => {
+            force.send_replace(Force::Refused);
+            metrics.webhook_configuration_refused.set(1);
+            tracing::error!(
+                reason = message,
+                "a policy of the API server refuses the webhook configuration; what was stored before stays in force"
+            );
         }
         GuardEvent::StoreFailed { error } => {
             metrics.api_errors.with_label_values(&["webhook_configuration"]).inc();

@@ -130,6 +130,11 @@ fn enforcement(facts: &Facts) -> (bool, Reason, &'static str) {
             "WebhookUnreachable",
             "the API server gets no answer of the webhook: until it does, no write in the scope passes",
         ),
+        (Action::Enforce, Force::Refused) => (
+            false,
+            "ConfigurationRefused",
+            "a static policy of the API server refuses the webhook configuration that the scopes call for; the one before stays in force",
+        ),
         // The proof in its own scope comes with the baseline.
         (Action::Enforce, Force::Proven) if facts.baseline_recorded => {
             (true, "WebhookActive", "the webhook judges every write in the scope")
@@ -305,6 +310,7 @@ mod tests {
             (Action::Enforce, Force::Pending, true, ("False", "WebhookPending"), 3),
             (Action::Enforce, Force::Unreachable, true, ("False", "WebhookUnreachable"), 3),
             (Action::Enforce, Force::NoPlace, true, ("False", "Unproven"), 3),
+            (Action::Enforce, Force::Refused, true, ("False", "ConfigurationRefused"), 3),
             (Action::Warn, Force::Proven, true, ("False", "Warning"), 0),
             (Action::Observe, Force::Proven, true, ("False", "Observing"), 0),
         ];

@@ -40,6 +40,8 @@ pub struct ReconcileMetrics {
     pub webhook_configuration_restored: IntCounter,
     /// From the event that showed the change until writes were rejected again.
     pub webhook_configuration_restore_seconds: Histogram,
+    /// 1 while a policy of the API server refuses what the reconciler wants to store, else 0.
+    pub webhook_configuration_refused: IntGauge,
     /// Labels: enforcement.
     pub pruned: IntCounterVec,
     /// 1 on the replica that writes, else 0.
@@ -117,6 +119,11 @@ impl ReconcileMetrics {
                 "gitadel_webhook_configuration_restore_seconds",
                 "Time from a change of the webhook configuration until writes are rejected again.",
                 REVERT_BUCKETS,
+            )?,
+            webhook_configuration_refused: gauge(
+                registry,
+                "gitadel_webhook_configuration_refused",
+                "Whether a static policy of the API server refuses the webhook configuration.",
             )?,
             pruned: counters("gitadel_pruned_total", "Objects deleted because they left Git.", &["enforcement"])?,
             leader: gauge(registry, "gitadel_leader", "Whether this replica is the one that writes.")?,

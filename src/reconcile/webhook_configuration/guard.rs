@@ -46,6 +46,10 @@ pub enum GuardEvent {
     StoreFailed {
         error: kube::Error,
     },
+    /// A policy of the API server lets nobody store what is wanted; what was stored before stays in force.
+    StoreRefused {
+        message: String,
+    },
 }
 
 /// The task that keeps the configuration.
@@ -144,14 +148,29 @@ impl Guard {
                             });
                         }
                         Err(error) => {
-                            standing.failed(Instant::now());
-                            on_event(GuardEvent::StoreFailed { error });
+                            // Whatever is in force, it is to be proven anew when this is over.
+                            is_enforcing = false;
+                            if let Some(message) = refused_by_policy(&error) {
+                                standing.refused(Instant::now());
+                                on_event(GuardEvent::StoreRefused { message });
+                            } else {
+                                standing.failed(Instant::now());
+                                on_event(GuardEvent::StoreFailed { error });
+                            }
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// What a ValidatingAdmissionPolicy said. About webhook configurations only those are asked that kube-apiserver has from
+/// files.
+fn refused_by_policy(error: &kube::Error) -> Option<String> {
+    let kube::Error::Api(status) = error else { return None };
+    let denied = status.message.contains("ValidatingAdmissionPolicy '") && status.message.contains(" denied request");
+    denied.then(|| status.message.clone())
 }
 
 /// A canary under way. It runs beside the watch: the next deviation must not wait for it.

@@ -19,6 +19,9 @@ const QUIET: Duration = Duration::from_secs(30);
 /// Pause after a failed write, doubled with each in a row, so that an API server in trouble is not pressed harder.
 const RETRY: Duration = Duration::from_millis(100);
 const RETRY_BOUND: Duration = Duration::from_secs(2);
+/// The same after a policy of the API server refused the write: only whoever keeps the policy can change that.
+const REFUSED_RETRY: Duration = Duration::from_secs(1);
+const REFUSED_RETRY_BOUND: Duration = Duration::from_secs(30);
 
 /// Why the configuration was not the desired one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,9 @@ impl Standing {
             self.was_in_force = false;
             self.unproven = true;
             self.deviation = None;
+            // What kept the one before from being stored may not keep this one.
+            self.pause_until = None;
+            self.failures = 0;
         }
     }
 
@@ -154,7 +160,16 @@ impl Standing {
     }
 
     pub fn failed(&mut self, now: Instant) {
-        self.pause_until = Some(now + RETRY.saturating_mul(1 << self.failures.min(8)).min(RETRY_BOUND));
+        self.pause(now, RETRY, RETRY_BOUND);
+    }
+
+    /// A policy lets nobody store what is wanted.
+    pub fn refused(&mut self, now: Instant) {
+        self.pause(now, REFUSED_RETRY, REFUSED_RETRY_BOUND);
+    }
+
+    fn pause(&mut self, now: Instant, first: Duration, bound: Duration) {
+        self.pause_until = Some(now + first.saturating_mul(1 << self.failures.min(8)).min(bound));
         self.failures = self.failures.saturating_add(1);
     }
 }
@@ -284,5 +299,21 @@ mod tests {
         standing.assess(true, now);
         standing.failed(now);
         assert_eq!(standing.assess(true, now), Some(now + RETRY), "it begins anew");
+    }
+
+    #[test]
+    fn what_a_policy_refuses_is_tried_again_seldom_and_something_else_at_once() {
+        let now = Instant::now();
+        let mut standing = in_force(now);
+        standing.desire(wanted("wider"));
+        let mut pause = || {
+            standing.assess(true, now);
+            standing.refused(now);
+            standing.assess(true, now).unwrap() - now
+        };
+        assert_eq!([pause(), pause()], [REFUSED_RETRY, REFUSED_RETRY * 2]);
+        assert_eq!((0..9).map(|_| pause()).last(), Some(REFUSED_RETRY_BOUND));
+        standing.desire(wanted("another"));
+        assert_eq!(standing.assess(true, now), Some(now));
     }
 }
