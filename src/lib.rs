@@ -16,6 +16,7 @@ pub mod reconcile;
 pub mod render;
 pub mod snapshot;
 pub mod source;
+pub mod static_admission;
 pub mod supervisor;
 pub mod telemetry;
 pub mod tls;

@@ -4,6 +4,8 @@ mod crd;
 mod notify;
 mod reconcile;
 mod signals;
+mod static_admission;
+mod target;
 mod webhook;
 
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ enum Command {
     Notify(notify::NotifyArgs),
     /// Tell gitadel's story on a real control plane: what is rejected, what is undone, how long it takes
     Demo(demo::DemoArgs),
+    /// Write the files by which kube-apiserver itself protects gitadel's webhook configuration
+    StaticAdmission(static_admission::StaticAdmissionArgs),
     /// Print the CustomResourceDefinition of Enforcement as YAML
     Crd,
 }
@@ -54,6 +58,8 @@ enum CommandError {
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
     #[error(transparent)]
+    StaticAdmission(#[from] static_admission::StaticAdmissionError),
+    #[error(transparent)]
     Crd(#[from] crd::CrdError),
 }
 
@@ -69,6 +75,7 @@ impl Command {
             Self::Reconcile(args) => reconcile::run(args).await?,
             Self::Notify(args) => notify::run(args).await?,
             Self::Demo(args) => demo::run(args).await?,
+            Self::StaticAdmission(args) => static_admission::run(args).await?,
             Self::Crd => crd::run()?,
         }
         Ok(())

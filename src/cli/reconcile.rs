@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::connect::{ConnectError, Connected, connect};
 use super::signals::Signals;
-use crate::admission::server::ADMIT_PATH;
+use super::target::TargetArgs;
 use crate::api::SYSTEM_NAMESPACE;
 use crate::http::PlainServer;
 use crate::reconcile::announce;
@@ -64,12 +64,8 @@ pub struct ReconcileArgs {
     /// Directory with the credentials of sources: NAME.username and NAME.password, or NAME.identity and NAME.known_hosts.
     #[arg(long)]
     pub credentials_dir: Option<PathBuf>,
-    /// Service through which the API server reaches the webhook.
-    #[arg(long, default_value = "gitadel-system/gitadel", conflicts_with = "webhook_url")]
-    pub webhook_service: String,
-    /// URL by which the API server reaches the webhook, instead of a Service: https://HOST:PORT/admit.
-    #[arg(long, value_parser = webhook_url)]
-    pub webhook_url: Option<String>,
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// Names and addresses in the serving certificate that is made here, beside the Service's.
     #[arg(long)]
     pub tls_name: Vec<String>,
@@ -99,8 +95,6 @@ pub enum ReconcileError {
     Publish(#[from] PublishError),
     #[error(transparent)]
     Tls(#[from] DirectoryError),
-    #[error("--webhook-service {0} is no NAMESPACE/NAME")]
-    Service(String),
     #[error("{path} cannot be used: {source}")]
     File { path: PathBuf, source: std::io::Error },
     #[error("cannot listen on {address}: {source}")]
@@ -175,7 +169,7 @@ async fn start(
 ) -> Result<Started, ReconcileError> {
     let Connected { client, cluster, user, authorities: trusted } = connected;
     let stop = supervisor.stop();
-    let target = target(&args)?;
+    let target = args.target.target();
     let names = certificate_names(&args, &target);
     let directory = ServingDirectory::open(&args.tls_dir, &names, SystemTime::now())?;
     let (authorities_in, authorities) = watch::channel(directory.authorities().to_owned());
@@ -269,29 +263,6 @@ fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map_or("gitadel".into(), |name| name.trim().to_lowercase())
 }
 
-/// The webhook answers on one path only: any other would reject every write, and no one could mend it.
-fn webhook_url(text: &str) -> Result<String, String> {
-    let url: hyper::Uri = text.parse().map_err(|error| format!("{error}"))?;
-    let is_whole = url.scheme_str() == Some("https") && url.host().is_some_and(|host| !host.is_empty());
-    if is_whole && url.path() == ADMIT_PATH && url.query().is_none() {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("it must be https://HOST:PORT{ADMIT_PATH}"))
-    }
-}
-
-fn target(args: &ReconcileArgs) -> Result<ClientTarget, ReconcileError> {
-    if let Some(url) = &args.webhook_url {
-        return Ok(ClientTarget::Url(url.clone()));
-    }
-    match args.webhook_service.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
-            Ok(ClientTarget::Service { namespace: namespace.into(), name: name.into(), port: 443 })
-        }
-        _ => Err(ReconcileError::Service(args.webhook_service.clone())),
-    }
-}
-
 fn certificate_names(args: &ReconcileArgs, target: &ClientTarget) -> Vec<String> {
     let mut names = args.tls_name.clone();
     match target {
@@ -299,24 +270,4 @@ fn certificate_names(args: &ReconcileArgs, target: &ClientTarget) -> Vec<String>
         ClientTarget::Url(_) => names.extend(["127.0.0.1".into(), "localhost".into()]),
     }
     names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_url_of_a_webhook_is_one_that_answers() {
-        assert!(webhook_url("https://127.0.0.1:9443/admit").is_ok());
-        for wrong in [
-            "https://127.0.0.1:9443",
-            "https://127.0.0.1:9443/admit/",
-            "https://127.0.0.1:9443/admit?a=b",
-            "http://127.0.0.1:9443/admit",
-            "127.0.0.1:9443",
-            "/admit",
-        ] {
-            assert!(webhook_url(wrong).is_err(), "{wrong}");
-        }
-    }
 }

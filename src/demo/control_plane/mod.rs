@@ -240,6 +240,12 @@ impl ControlPlane {
         ready::apiserver_ready(&mut self.apiserver, &mut self.etcd, &self.client).await
     }
 
+    /// The same with other flags than it was started with.
+    pub async fn reconfigure_apiserver(&mut self, flags: Vec<String>) -> Result<(), ControlPlaneError> {
+        self.options.apiserver_flags = flags;
+        self.restart_apiserver().await
+    }
+
     /// Starts kube-controller-manager, if it does not run, and waits until it has done its first work.
     pub async fn start_controller_manager(&mut self) -> Result<(), ControlPlaneError> {
         if self.controller_manager.is_some() {

@@ -28,7 +28,7 @@ use super::{NAME, scope};
 use crate::admission::coverage::{exemptions, registrable};
 use crate::admission::server::ADMIT_PATH;
 use crate::api::{Action, MANAGER, SYSTEM_NAMESPACE};
-use crate::cel::list;
+use crate::cel::quote;
 use crate::snapshot::{KindInfo, Source};
 
 /// End of the name of every entry; a denial names the entry.
@@ -49,7 +49,7 @@ pub enum ClientTarget {
 }
 
 impl ClientTarget {
-    fn client_config(&self, ca_bundle: &str) -> WebhookClientConfig {
+    pub fn client_config(&self, ca_bundle: &str) -> WebhookClientConfig {
         let ca_bundle = Some(ByteString(ca_bundle.as_bytes().to_vec()));
         match self {
             Self::Url(url) => WebhookClientConfig { ca_bundle, service: None, url: Some(url.clone()) },
@@ -149,6 +149,15 @@ fn entries(
     entries
 }
 
+/// Name of the condition of the entries for the rest that keeps out what is registered, and what stands before and after
+/// the names in it.
+pub const KEPT_OUT_NAME: &str = "not-registered";
+pub const KEPT_OUT: (&str, &str) = (
+    "!((request.resource.group + '/' + request.resource.resource + \
+     (request.?subResource.orValue('') == '' ? '' : '/' + request.subResource)) in [",
+    "])",
+);
+
 /// (group, version) → resources and subresources that are registered in this version.
 pub(super) struct Registered(pub(super) BTreeMap<(String, String), BTreeSet<String>>);
 
@@ -176,14 +185,9 @@ impl Registered {
             .0
             .iter()
             .flat_map(|((group, _), resources)| resources.iter().map(move |resource| format!("{group}/{resource}")));
-        MatchCondition {
-            name: "not-registered".into(),
-            expression: format!(
-                "!((request.resource.group + '/' + request.resource.resource + \
-                 (request.?subResource.orValue('') == '' ? '' : '/' + request.subResource)) in {})",
-                list(names.collect::<BTreeSet<_>>())
-            ),
-        }
+        let (before, after) = KEPT_OUT;
+        let names: Vec<_> = names.collect::<BTreeSet<_>>().iter().map(|name| quote(name)).collect();
+        MatchCondition { name: KEPT_OUT_NAME.into(), expression: format!("{before}{}{after}", names.join(", ")) }
     }
 }
 

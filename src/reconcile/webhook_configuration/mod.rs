@@ -11,7 +11,7 @@ pub mod likeness;
 pub mod scope;
 mod standing;
 #[cfg(test)]
-pub(super) mod testing;
+pub(crate) mod testing;
 mod wanted;
 
 pub use canary::{Canary, CanaryError, prove_enforcing};
