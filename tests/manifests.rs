@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use support::{eventually, kubectl, kubectl_with_input};
 
 fn files(directory: &str) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    // kubectl does not look into directories either.
+    let mut files: Vec<_> = entries.filter(|path| path.is_file()).collect();
     files.sort();
     files
 }
@@ -118,6 +120,7 @@ fn all_values() -> Value {
             "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
             "resources": {"limits": {"memory": "2Gi"}},
         },
+        "tls": {"secretName": "serving"},
         "notifications": {"secretName": "pushes"},
         "podAnnotations": {"example.com/note": "1"},
         "podLabels": {"team": "platform"},
@@ -157,6 +160,7 @@ fn every_value_of_the_chart_has_a_place() {
     }
     let volumes = pod["spec"]["volumes"].as_array().unwrap();
     assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "pushes"), "{volumes:?}");
+    assert!(volumes.iter().any(|v| v["name"] == "tls" && v["secret"]["secretName"] == "serving"), "{volumes:?}");
     assert!(text.contains("--notification-secret-file=/etc/gitadel/notifications/secret"), "{text}");
     // The API server is no peer that a policy could name.
     assert_eq!(of("NetworkPolicy")["spec"]["ingress"][0], json!({"ports": [{"port": 9443, "protocol": "TCP"}]}));

@@ -89,16 +89,22 @@ impl Governed {
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gitadel-system"}},
                 {"apiVersion": "v1", "kind": "ServiceAccount",
                  "metadata": {"name": "gitadel", "namespace": "gitadel-system"}},
-                {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-                 "metadata": {"name": "gitadel"},
-                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-                 "subjects": [{"kind": "ServiceAccount", "name": "gitadel", "namespace": "gitadel-system"}]},
             ]})
             .to_string(),
         );
+        self.grant();
         let said =
             self.kubectl(&["wait", "--for=condition=Established", "crd/enforcements.gitadel.dev", "--timeout=20s"]);
         assert!(said.success, "{said:?}");
+    }
+
+    /// Gives gitadel its permissions.
+    pub fn grant(&self) {
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "gitadel"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": "gitadel", "namespace": "gitadel-system"}]});
+        self.apply(&binding.to_string());
     }
 
     fn apply(&self, manifest: &str) {
@@ -161,13 +167,18 @@ impl Governed {
             .arguments(["reconcile".into(), "--snapshot-dir".into(), run.join("snapshot").into_os_string()])
             .arguments(["--tls-dir".into(), run.join("tls").into_os_string()])
             .arguments(["--repository-dir".into(), run.join("repositories").into_os_string()])
-            .arguments([format!("--webhook-url=https://127.0.0.1:{}/admit", self.admission_port)])
+            .arguments([format!("--webhook-url={}", self.webhook_url())])
             .arguments([format!("--serving-url=http://127.0.0.1:{}", self.webhook_probe)])
             .arguments([format!("--probe-listen=127.0.0.1:{}", self.reconciler_probe)])
             .environment("KUBECONFIG", self.reconciler_kubeconfig.clone())
             .environment("RUST_LOG", &self.log_filter)
             .environment("PATH", self.search_path());
         self.reconciler = Some(Guarded::spawn(&launch, Some(self.control_plane.scratch())).unwrap());
+    }
+
+    /// By which the API server reaches the webhook.
+    pub fn webhook_url(&self) -> String {
+        format!("https://127.0.0.1:{}/admit", self.admission_port)
     }
 
     fn search_path(&self) -> OsString {
