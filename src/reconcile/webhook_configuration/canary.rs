@@ -55,8 +55,8 @@ pub enum CanaryError {
 }
 
 /// What one attempt showed.
-#[derive(Debug, PartialEq, Eq)]
-enum Attempt {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
     Denied,
     Admitted,
     Unreachable(String),
@@ -97,10 +97,23 @@ pub async fn prove_enforcing(client: Client, canary: &Canary, bound: Duration) -
     }
 }
 
+/// Asks once, without storing anything, whether the webhook rejects the canary. That tells nothing where it is asked as
+/// the reconciler, whose dry-runs no webhook judges.
+///
+/// # Errors
+/// The API server refuses it for another reason.
+pub async fn rehearse(client: &Client, place: &Place) -> Result<Attempt, Box<kube::Error>> {
+    let canary = Canary { places: Vec::new(), closed: None };
+    match create(client, &canary, place, true).await {
+        Ok(()) => Ok(Attempt::Admitted),
+        Err(error) => interpret(error),
+    }
+}
+
 /// Tries one place after the other until there is one that exists.
 async fn attempt<'a>(client: &Client, canary: &'a Canary) -> (Option<&'a Place>, Result<Attempt, Box<kube::Error>>) {
     for place in &canary.places {
-        let outcome = match create(client, canary, place).await {
+        let outcome = match create(client, canary, place, false).await {
             Ok(()) => Ok(Attempt::Admitted),
             Err(error) => interpret(error),
         };
@@ -111,8 +124,8 @@ async fn attempt<'a>(client: &Client, canary: &'a Canary) -> (Option<&'a Place>,
     (None, Ok(Attempt::Nowhere))
 }
 
-async fn create(client: &Client, canary: &Canary, place: &Place) -> Result<(), kube::Error> {
-    let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+async fn create(client: &Client, canary: &Canary, place: &Place, dry_run: bool) -> Result<(), kube::Error> {
+    let params = PostParams { dry_run, field_manager: Some(MANAGER.into()) };
     let asked = canary.closed.iter().map(|enforcement| (CANARY_CLOSED.to_owned(), enforcement.clone()));
     let annotations: BTreeMap<_, _> = asked
         .chain([("gitadel.dev/purpose".into(), "to be rejected: proves that the webhook is in force".into())])

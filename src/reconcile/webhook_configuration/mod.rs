@@ -14,10 +14,11 @@ mod standing;
 pub(crate) mod testing;
 mod wanted;
 
-pub use canary::{Canary, CanaryError, prove_enforcing};
+pub use canary::{Attempt, Canary, CanaryError, prove_enforcing, rehearse};
 pub use canary_place::{Place, places};
 pub use generate::{ClientTarget, Desired, generate, is_in_force};
 pub use guard::{Guard, GuardEvent};
+pub use likeness::{is_alike, served};
 pub use standing::Cause;
 pub use wanted::{Extent, Wanted};
 
