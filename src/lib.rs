@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod audit;
 pub mod cel;
 pub mod cli;
 pub mod compare;

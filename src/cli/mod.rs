@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod crd;
 mod notify;
 mod reconcile;
@@ -36,6 +37,8 @@ enum Command {
     Webhook(webhook::WebhookArgs),
     /// Make the cluster what Git declares, and keep it so
     Reconcile(reconcile::ReconcileArgs),
+    /// Tell what in a cluster could get round gitadel, who could do it, and what closes it
+    Audit(audit::AuditArgs),
     /// Tell the reconciler of a push: for the post-receive hook of a Git server
     Notify(notify::NotifyArgs),
     /// Tell gitadel's story on a real control plane: what is rejected, what is undone, how long it takes
@@ -54,6 +57,8 @@ enum CommandError {
     #[error(transparent)]
     Reconcile(#[from] reconcile::ReconcileError),
     #[error(transparent)]
+    Audit(#[from] audit::AuditError),
+    #[error(transparent)]
     Notify(#[from] notify::NotifyError),
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
@@ -63,22 +68,33 @@ enum CommandError {
     Crd(#[from] crd::CrdError),
 }
 
+impl CommandError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            // CI tells what was found from what could not be looked for.
+            Self::Audit(error) => error.exit_code(),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
 impl Command {
     /// Whether this runs until it is told to stop, watched by its log.
     fn is_service(&self) -> bool {
         matches!(self, Self::Webhook(_) | Self::Reconcile(_))
     }
 
-    async fn run(self) -> Result<(), CommandError> {
+    async fn run(self) -> Result<ExitCode, CommandError> {
         match self {
             Self::Webhook(args) => webhook::run(args).await?,
             Self::Reconcile(args) => reconcile::run(args).await?,
+            Self::Audit(args) => return Ok(audit::run(args).await?),
             Self::Notify(args) => notify::run(args).await?,
             Self::Demo(args) => demo::run(args).await?,
             Self::StaticAdmission(args) => static_admission::run(args).await?,
             Self::Crd => crd::run()?,
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -90,14 +106,14 @@ pub async fn run(cli: Cli) -> ExitCode {
         return ExitCode::FAILURE;
     }
     match cli.command.run().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if is_service => {
             tracing::error!("{error}");
-            ExitCode::FAILURE
+            error.exit_code()
         }
         Err(error) => {
             eprintln!("gitadel: {error}");
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }

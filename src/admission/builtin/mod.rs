@@ -19,7 +19,7 @@ mod identity;
 mod writers;
 
 pub use allotted::allotted;
-pub use bootstrap_policy::is_bootstrap_policy;
+pub use bootstrap_policy::{bootstrap_policy, is_bootstrap_policy};
 pub use children::may_own;
 pub use delegations::{BuiltinDelegation, Through, delegated, free_for_repair};
 pub use identity::{CONTROLLERS, Identity};

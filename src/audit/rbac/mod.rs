@@ -1,0 +1,154 @@
+//! Who may get round gitadel by RBAC.
+//!
+//! Bindings are resolved to subjects and rules, wildcards and aggregation included, and held against a table of rights
+//! ([`powers`]). What the components of Kubernetes have in every new cluster is known from the roles that the API server
+//! makes for itself, by the same resolution; it is told once and not as so many findings.
+
+mod known;
+mod powers;
+mod roles;
+mod rule;
+mod weigh;
+mod widened;
+
+pub use known::GITADEL_ACCOUNT;
+pub use roles::{Grant, Place, Rbac, name};
+pub use rule::Names;
+
+use std::collections::BTreeMap;
+
+use super::finding::{Finding, Severity, Subject, SubjectKind, Who, some_of};
+use super::surroundings::Surroundings;
+use known::Known;
+use powers::{Claim, EVERYTHING, POWERS, Power};
+use rule::{permits, permits_everything};
+use weigh::Weight;
+
+/// A right that a binding gives by itself.
+struct Held {
+    power: &'static Power,
+    weight: Weight,
+    /// The role that has the rule: one that is aggregated is not the place to take it out.
+    role: String,
+}
+
+/// What makes one finding, however many are bound to the role: severity, power, role and note.
+type RightOfRole = (Severity, &'static str, String, String);
+
+/// What each binding gives, and what it is worth.
+fn held(grant: &Grant<'_>, surroundings: &Surroundings<'_>) -> Vec<Held> {
+    if grant.place == Place::Cluster && grant.rules.iter().any(permits_everything) {
+        let weight = Severity::Critical.into();
+        return vec![Held { power: &EVERYTHING, weight, role: origin(grant, &|rule| permits_everything(rule)) }];
+    }
+    POWERS.iter().filter_map(|power| held_power(grant, surroundings, power)).collect()
+}
+
+fn held_power(grant: &Grant<'_>, surroundings: &Surroundings<'_>, power: &'static Power) -> Option<Held> {
+    let weights: Vec<Weight> = grant
+        .rules
+        .iter()
+        .flat_map(|rule| power.needs.iter().filter_map(|need| permits(rule, need)))
+        .map(|names| Claim { place: grant.place, names })
+        .filter_map(|claim| (power.weigh)(surroundings, &claim))
+        .collect();
+    let severity = weights.iter().map(|weight| weight.severity).max()?;
+    let mut notes: Vec<_> = weights.into_iter().map(|weight| weight.note).filter(|note| !note.is_empty()).collect();
+    notes.sort();
+    notes.dedup();
+    let role = origin(grant, &|rule| power.needs.iter().any(|need| permits(rule, need).is_some()));
+    Some(Held { power, weight: Weight { severity, note: notes.join(" ") }, role })
+}
+
+/// The role in which the rule is written.
+fn origin(grant: &Grant<'_>, gives: &dyn Fn(&k8s_openapi::api::rbac::v1::PolicyRule) -> bool) -> String {
+    let parts = grant.parts.iter().filter(|role| role.rules.iter().flatten().any(gives));
+    let parts: Vec<_> = parts.map(|role| name(&role.metadata)).collect();
+    if parts.is_empty() { grant.role.clone() } else { format!("ClusterRole {}", some_of(parts, 5)) }
+}
+
+/// What RBAC says of each service account: the most that its own rights are worth.
+fn worth_of_accounts(grants: &[Grant<'_>], surroundings: &Surroundings<'_>) -> BTreeMap<(String, String), Severity> {
+    let mut worth = BTreeMap::new();
+    for grant in grants {
+        let Some(severity) = held(grant, surroundings).iter().map(|held| held.weight.severity).max() else { continue };
+        let accounts = grant.subjects.iter().filter(|who| who.kind == SubjectKind::ServiceAccount);
+        for who in accounts {
+            let account = (who.namespace.clone().unwrap_or_default(), who.name.clone());
+            let known: &mut Severity = worth.entry(account).or_insert(severity);
+            *known = severity.max(*known);
+        }
+    }
+    worth
+}
+
+pub fn findings(rbac: &Rbac, surroundings: &mut Surroundings<'_>) -> Vec<Finding> {
+    let grants = rbac.grants();
+    surroundings.accounts = worth_of_accounts(&grants, surroundings);
+    let bootstrap = Rbac::bootstrap();
+    let mut known = Known::new(&bootstrap.grants(), surroundings);
+
+    let mut found: BTreeMap<RightOfRole, (&Power, Vec<Subject>)> = BTreeMap::new();
+    for grant in &grants {
+        for held in held(grant, surroundings) {
+            let subjects: Vec<_> = grant
+                .subjects
+                .iter()
+                .filter(|who| !known.take(who, held.power.id, grant.place))
+                .map(|who| Subject {
+                    who: (*who).clone(),
+                    place: grant.place.namespace().map(str::to_owned),
+                    through: Some(grant.binding.clone()),
+                })
+                .collect();
+            if !subjects.is_empty() {
+                let key = (held.weight.severity, held.power.id, held.role, held.weight.note);
+                found.entry(key).or_insert_with(|| (held.power, Vec::new())).1.extend(subjects);
+            }
+        }
+    }
+    let rights = found.into_iter().map(|((severity, id, role, note), (power, subjects))| {
+        let bindings: Vec<_> = subjects.iter().filter_map(|subject| subject.through.clone()).collect();
+        Finding::new(id, severity, format!("{role} {}", power.title))
+            .object(role.clone())
+            .why(format!("{} {note}", power.why).trim_end())
+            .fix(fix(power, &role, bindings))
+            .subjects(subjects)
+    });
+    let mut findings: Vec<_> = rights.collect();
+    findings.extend(known.findings());
+    findings.extend(widened::findings(rbac, &bootstrap));
+    findings
+}
+
+fn fix(power: &Power, role: &str, mut bindings: Vec<String>) -> String {
+    bindings.sort();
+    bindings.dedup();
+    let delete = |binding: &String| match binding.split_once(' ') {
+        Some(("RoleBinding", name)) => match name.split_once('/') {
+            Some((namespace, name)) => format!("kubectl -n {namespace} delete rolebinding {name}"),
+            None => binding.clone(),
+        },
+        Some((_, name)) => format!("kubectl delete clusterrolebinding {name}"),
+        None => binding.clone(),
+    };
+    let commands = some_of(bindings.iter().map(delete), 3);
+    let mut resources: Vec<_> = power.needs.iter().map(|need| need.resource).collect();
+    resources.dedup();
+    if resources.is_empty() {
+        return format!("Bind those to a role with what they need: {commands}.");
+    }
+    let mut verbs: Vec<_> = power.needs.iter().flat_map(|need| need.verbs).copied().collect();
+    verbs.sort_unstable();
+    verbs.dedup();
+    format!("Take {} on {} out of {role}, or the binding away: {commands}.", verbs.join(", "), some_of(resources, 4))
+}
+
+/// Whether somebody has any of the rights, for other findings about them.
+pub fn worth(who: &Who, surroundings: &Surroundings<'_>) -> Severity {
+    let account = (who.namespace.clone().unwrap_or_default(), who.name.clone());
+    surroundings.accounts.get(&account).copied().unwrap_or(Severity::Low)
+}
+
+#[cfg(test)]
+mod tests;
