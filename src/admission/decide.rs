@@ -51,12 +51,12 @@ fn ruled(request: &Request<'_>, snapshot: &Snapshot, now: Timestamp) -> Verdict 
 }
 
 fn verdict(context: &Context<'_>, rule: &'static str, ruling: Ruling) -> Verdict {
+    let mut audit = vec![("rule".to_owned(), rule.to_owned())];
     let (class, message) = match ruling {
         Ruling::Admit(class) => return Verdict::allow(rule, class),
         Ruling::Deny(class, message) => (class, message),
-        Ruling::Prove(message) => return Verdict { proof: true, ..Verdict::deny(rule, Class::Own, message) },
+        Ruling::Prove(message) => return Verdict { audit, proof: true, ..Verdict::deny(rule, Class::Own, message) },
     };
-    let mut audit = vec![("rule".to_owned(), rule.to_owned())];
     if let Some(source) = context.source {
         audit.push(("enforcement".to_owned(), source.name.clone()));
         audit.push(("commit".to_owned(), source.commit.clone()));
@@ -83,7 +83,10 @@ fn verdict(context: &Context<'_>, rule: &'static str, ruling: Ruling) -> Verdict
 /// Whether the request shows a Secret whose values must not be seen. The baseline's records are Secrets that hold none:
 /// their digest is that of what they hold.
 fn holds_secret(request: &Request<'_>) -> bool {
-    let id = crate::object::ObjectRef { group: "", kind: "Secret", namespace: request.namespace, name: request.name };
+    // The review of a collection's deletion names each object in its old state alone.
+    let shown = request.old.or(request.object).and_then(|secret| secret.at(&["metadata", "name"])?.as_str());
+    let name = shown.unwrap_or(request.name);
+    let id = crate::object::ObjectRef { group: "", kind: "Secret", namespace: request.namespace, name };
     (request.group, request.resource) == ("", "secrets") && !is_own(id)
 }
 

@@ -245,6 +245,7 @@ mod tests {
             ("otherwise", Review::create(&changed), Deny, RULE.name),
             ("changed", Review::update(&record, &changed), Deny, RULE.name),
             ("deleted", Review::delete(&record), Deny, RULE.name),
+            ("deleted in a collection", Review::delete(&record).set("/name", json!("")), Deny, RULE.name),
             ("changed by a way round", Review::update(&changed, &record), Allow, RULE.name),
             ("such a one deleted", Review::delete(&changed), Allow, RULE.name),
             ("its labels", Review::update(&record, &unlabelled), Deny, RULE.name),
