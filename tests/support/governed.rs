@@ -42,7 +42,12 @@ pub const NAME: &str = "all";
 impl Governed {
     /// Starts the control plane and installs gitadel's API, with a repository whose first commit is `files`.
     pub async fn prepare(files: &[(&str, &str)]) -> Self {
-        let control_plane = ControlPlane::start(Options::default()).await.expect("the control plane");
+        Self::prepare_on(Options::default(), files).await
+    }
+
+    /// The same on a control plane with other options.
+    pub async fn prepare_on(options: Options, files: &[(&str, &str)]) -> Self {
+        let control_plane = ControlPlane::start(options).await.expect("the control plane");
         let client = client(&control_plane).await;
         let directory = control_plane.directory().to_owned();
         let (repository, work_tree) = (directory.join("repository.git"), directory.join("work"));
