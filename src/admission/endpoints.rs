@@ -10,9 +10,9 @@ use crate::snapshot::{Snapshot, SnapshotError};
 
 use super::ownership::Controller;
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-const OF_SERVICES: &str = "endpointslice-controller.k8s.io";
+pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub const OF_SERVICES: &str = "endpointslice-controller.k8s.io";
 const OF_ENDPOINTS: &str = "endpointslicemirroring-controller.k8s.io";
 
 /// Whether the controllers look for the Pods of a Service: it has a selector. Nothing where it is not governed.
@@ -60,14 +60,16 @@ pub fn is_kept_slice(
     } else {
         (OF_ENDPOINTS, selects != Some(true))
     };
-    Ok(fits && label(MANAGED_BY) == Some(mark) && label(SERVICE_NAME) == Some(owner.name))
+    Ok(fits && label(MANAGED_BY) == Some(mark) && label(SERVICE_LABEL) == Some(owner.name))
 }
 
-fn is_of_pod(address: Node<'_>, namespace: &str) -> bool {
+/// Whether an address is said to be of a Pod of the namespace.
+pub fn is_of_pod(address: Node<'_>, namespace: &str) -> bool {
     let text = |key| address.at(&["targetRef", key]).and_then(Node::as_str);
     text("kind") == Some("Pod") && text("namespace") == Some(namespace)
 }
 
-fn items(list: Option<Node<'_>>) -> impl Iterator<Item = Node<'_>> {
+/// The items of a list; none where it is null or absent.
+pub fn items(list: Option<Node<'_>>) -> impl Iterator<Item = Node<'_>> {
     list.and_then(Node::list).into_iter().flat_map(|list| list.iter())
 }

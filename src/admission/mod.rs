@@ -16,6 +16,7 @@ mod denial;
 mod endpoints;
 mod generated;
 pub mod own;
+mod own_slices;
 mod ownership;
 mod request;
 mod rules;

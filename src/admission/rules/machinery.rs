@@ -5,6 +5,7 @@
 
 use super::{Judgement, Rule, admit};
 use crate::admission::context::Context;
+use crate::admission::own_slices;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
 use crate::compare::{FreeField, Latitude, PathPattern, PatternSegment, judge as compare};
@@ -33,6 +34,7 @@ fn judge(context: &Context<'_>) -> Judgement {
         | ("storage.k8s.io", "csinodes", _, _)
         | ("", "nodes", None, Operation::Create) => true,
         ("", "nodes", None, Operation::Update) => is_node_upkeep(context),
+        ("discovery.k8s.io", "endpointslices", None, _) => own_slices::is_upkeep(context),
         (_, _, Some("status" | "approval"), Operation::Update) => is_status_only(context),
         _ => false,
     };
