@@ -20,7 +20,7 @@ const TOPOLOGY: &str = "topology.kubernetes.io/";
 fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
     match (request.group, request.resource, request.subresource) {
-        // By name: a definition may put a kind that is stored into the same group.
+        // By name: what else a later version serves in these groups is judged.
         ("authentication.k8s.io", "selfsubjectreviews" | "tokenreviews", None)
         | (
             "authorization.k8s.io",
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_in_the_group_of_reviews_is_no_review() {
+    fn another_kind_of_the_group_is_no_review() {
         let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"});
         let of = |resource: &str, operation: &str| {
             Review::special(operation, resource, "", "shop", "x", &review)
@@ -111,7 +111,7 @@ mod tests {
         };
         World::new().expect(&[
             ("a review", of("subjectaccessreviews", "CREATE"), Allow, "transient"),
-            ("a kind that somebody defines there", of("oracles", "CREATE"), Deny, "undeclared"),
+            ("another kind", of("oracles", "CREATE"), Deny, "undeclared"),
         ]);
     }
 
