@@ -4,13 +4,20 @@
 // clippy.toml spares test functions only; their helpers fail in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod attempts;
+mod enumerated;
+mod exemptions;
 mod guarding;
 mod recorder;
 mod routing;
+mod samples;
+#[path = "../support/served.rs"]
+mod served;
 #[path = "../support/source.rs"]
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
+mod witness;
 
 use std::collections::BTreeSet;
 
@@ -19,7 +26,7 @@ use gitadel::reconcile::webhook_configuration::{ClientTarget, Desired, generate}
 use gitadel::snapshot::{KindInfo, Source};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use recorder::Recorder;
-use serde_json::json;
+use serde_json::{Value, json};
 use source::source;
 
 /// Whose dry-runs are exempt.
@@ -52,9 +59,14 @@ fn configuration(recorder: &Recorder) -> ValidatingWebhookConfiguration {
         kind("apps", "Deployment", "deployments", &["scale", "status"]),
         kind("example.org", "Widget", "widgets", &[]),
     ];
+    configuration_of(recorder, &sources, &kinds)
+}
+
+/// What is generated for these, where each entry calls the recorder by its own name.
+fn configuration_of(recorder: &Recorder, sources: &[Source], kinds: &[KindInfo]) -> ValidatingWebhookConfiguration {
     let mut configuration = generate(&Desired {
-        sources: &sources,
-        kinds: &kinds,
+        sources,
+        kinds,
         target: &ClientTarget::Url(String::new()),
         ca_bundle: &recorder.ca_bundle,
         reconciler_users: &BTreeSet::from([RECONCILER.to_owned()]),
@@ -63,4 +75,9 @@ fn configuration(recorder: &Recorder) -> ValidatingWebhookConfiguration {
         entry.client_config.url = Some(format!("https://127.0.0.1:{}/{}", recorder.port, entry.name));
     }
     configuration
+}
+
+fn named(name: &str, mut object: Value) -> Value {
+    object["metadata"]["name"] = name.into();
+    object
 }
