@@ -147,6 +147,42 @@ async fn ready(governed: &Governed, pod: &Value) {
     }
 }
 
+/// Deletes one of two Pods of an image, and waits until its controller has made another.
+async fn replaced(governed: &Governed, image: &str) {
+    let pods = until_running(governed, "web", image, 2).await;
+    let gone = pods[0]["metadata"]["name"].as_str().unwrap();
+    governed.admits(&["-n", "shop", "delete", "pod", gone]);
+    eventually(&format!("another Pod of {image}"), async || {
+        let pods = running(governed, "web", image).await;
+        (pods.len() == 2 && pods.iter().all(|pod| pod["metadata"]["name"] != gone)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_that_is_under_way_when_gitadel_begins_goes_on() {
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP), ("web.yaml", &web("web:1"))]).await;
+    governed.admits(&["create", "namespace", "shop"]);
+    let said = kubectl_with_input(governed.control_plane.kubeconfig(), &["apply", "-f", "-"], &web("web:0"));
+    assert!(said.success, "{said:?}");
+    // The account comes with Git.
+    governed.admits(&["-n", "shop", "create", "serviceaccount", "web"]);
+    until_running(&governed, "web", "web:0", 2).await;
+
+    governed.run();
+    governed.enforce(governed.enforcement()).await;
+    governed.converged().await;
+    until_running(&governed, "web", "web:1", 1).await;
+    replaced(&governed, "web:0").await;
+
+    governed.lose_volume();
+    governed.run();
+    governed.round_is_over().await;
+    replaced(&governed, "web:0").await;
+    let removed = governed.log_records("reconcile", "undeclared object removed");
+    assert!(removed.is_empty(), "{removed:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_makes_what_the_templates_yield_and_is_never_denied() {
     let governed = start().await;
@@ -164,13 +200,7 @@ async fn a_rollout_makes_what_the_templates_yield_and_is_never_denied() {
     until_running(&governed, "web", "web:2", 1).await;
     // The new Pod is not ready, so the old ones stay; and one that goes comes again.
     let old = until_running(&governed, "web", "web:1", 2).await;
-    let gone = old[0]["metadata"]["name"].as_str().unwrap();
-    governed.admits(&["-n", "shop", "delete", "pod", gone]);
-    eventually("another old Pod", async || {
-        let pods = running(&governed, "web", "web:1").await;
-        (pods.len() == 2 && pods.iter().all(|pod| pod["metadata"]["name"] != gone)).then_some(())
-    })
-    .await;
+    replaced(&governed, "web:1").await;
 
     // Until the last of them is replaced.
     let stray = json!({"metadata": old[0]["metadata"], "spec": old[0]["spec"], "apiVersion": "v1", "kind": "Pod"});

@@ -24,8 +24,8 @@ pub enum Assessment {
     Undeclared,
     /// It belongs to a governed object, and is none of those that its template yields.
     Foreign(Vec<Finding>),
-    /// The same, but it is older than what is known of that template: it is reported, and left as it is.
-    Unproven,
+    /// The same, but it is older than what is known of that template. It is left as it was when it was seen first.
+    Unproven(Vec<Finding>),
     /// Unknown to Git as well, but with it data would go: it is reported, and left to people.
     Kept,
     /// Being deleted: what becomes of it is seen when it is gone.
@@ -84,6 +84,6 @@ fn child(world: &World, id: &ObjectId, owner: &ObjectId, live: Node<'_>) -> Resu
         None => Assessment::Free,
         Some(Stray::Labelled { wanted }) => Assessment::Altered(wanted),
         Some(Stray::Foreign { findings }) => Assessment::Foreign(findings),
-        Some(Stray::Unproven) => Assessment::Unproven,
+        Some(Stray::Unproven { findings }) => Assessment::Unproven(findings),
     })
 }

@@ -161,7 +161,11 @@ impl Workshop {
             }
             (Some(Assessment::Terminating), _) => Err(ConvergeError::Terminating),
             (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live, UNDECLARED).await,
-            (Some(Assessment::Foreign(findings)), Some(live)) => {
+            (Some(Assessment::Unproven(_)), _) if self.tracker.is_kept(&work.id) => {
+                self.tracker.converged(&work.id);
+                Ok(())
+            }
+            (Some(Assessment::Foreign(findings) | Assessment::Unproven(findings)), Some(live)) => {
                 let finding = findings.first().map(ToString::to_string).unwrap_or_default();
                 let why = format!("it is not what its owner's template yields: {finding}");
                 self.delete(&world, kind, work, &live, &why).await

@@ -5,6 +5,7 @@ mod baselines;
 mod coverage;
 mod cycle;
 mod enforcements;
+mod found;
 mod known;
 mod participants;
 mod report;

@@ -5,7 +5,14 @@ use serde_json::Value;
 
 use crate::admission::children::template_of;
 use crate::document::Document;
-use crate::snapshot::{EntryDraft, HistoryDraft, Snapshot, SnapshotError};
+use crate::snapshot::{Entry, EntryDraft, HistoryDraft, Snapshot, SnapshotError};
+
+/// The history of an object of which children are there that were made from these templates.
+pub fn with(entry: &Entry<'_>, found: Vec<Value>) -> HistoryDraft {
+    let id = entry.id();
+    let present = entry.canonical().and_then(|canonical| template_of(id.group, id.kind, canonical));
+    entry.history().to_draft().with(found, present.map(|template| template.to_value()).as_ref())
+}
 
 /// The history of an object in the snapshot that follows `before`. It begins when the object is known for the first time.
 ///

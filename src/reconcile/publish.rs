@@ -3,7 +3,7 @@
 //! An edit names what changes; everything else is copied from the snapshot before, byte for byte. The new world counts
 //! from the moment when the file is in place, and whoever must know that the webhook serves it can wait for that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ use super::world::World;
 use crate::api::Action;
 use crate::compare::{MaskKey, MaskKeyError};
 use crate::object::ObjectId;
-use crate::snapshot::{EntryDraft, FILE_NAME, FileStamp, Meta, Snapshot, SnapshotError, SnapshotWriter};
+use crate::snapshot::{EntryDraft, FILE_NAME, FileStamp, Meta, Snapshot, SnapshotError, SnapshotWriter, Source};
 
 /// What changes with the next snapshot.
 #[derive(Default)]
@@ -38,6 +38,8 @@ pub struct Edit {
     pub kinds: Option<Arc<Kinds>>,
     /// Objects, with the desired states in which they were seen, of whose earlier templates nothing is left.
     pub settled: HashMap<ObjectId, Fingerprint>,
+    /// Templates from which children are made that were there before, by their owners.
+    pub found: HashMap<ObjectId, Vec<Value>>,
 }
 
 pub struct Publisher {
@@ -257,6 +259,7 @@ fn write(path: &Path, old: &World, mut meta: Meta, mut edit: Edit) -> Result<(Wo
             meta.limit_ranges.insert(draft.id.clone());
         }
     }
+    meta.closed_since = closed_since(&old.snapshot.meta().closed_since, &meta.sources, now);
     meta.limit_ranges.retain(|id| !edit.remove.contains(id));
     let mut writer = SnapshotWriter::create(path, &meta)?;
     let mut secrets: HashMap<ObjectId, Value> = old.secrets.as_ref().clone();
@@ -267,7 +270,14 @@ fn write(path: &Path, old: &World, mut meta: Meta, mut edit: Edit) -> Result<(Wo
         let entry = old.snapshot.get(id.as_ref())?;
         let is_same = |canonical| Fingerprint::of(canonical) == *state;
         if let Some(entry) = entry.filter(|entry| entry.canonical().is_some_and(is_same)) {
-            writer.put_settled(&entry, entry.source().and_then(renumbered))?;
+            let history = entry.history().to_draft().settled();
+            writer.put_with_history(&entry, entry.source().and_then(renumbered), &history)?;
+        }
+    }
+    for (id, templates) in edit.found {
+        if let Some(entry) = old.snapshot.get(id.as_ref())? {
+            let history = history::with(&entry, templates);
+            writer.put_with_history(&entry, entry.source().and_then(renumbered), &history)?;
         }
     }
     let file = writer.finish_over(&old.snapshot, &edit.remove, renumbered)?;
@@ -280,6 +290,16 @@ fn write(path: &Path, old: &World, mut meta: Meta, mut edit: Edit) -> Result<(Wo
     let world =
         World::new(Arc::new(snapshot), edit.kinds.unwrap_or_else(|| Arc::clone(&old.kinds)), Arc::new(secrets))?;
     Ok((world, FileStamp::of_open(&file)))
+}
+
+/// Since when the world of each Enforcement is closed.
+fn closed_since(
+    before: &BTreeMap<String, Timestamp>,
+    sources: &[Source],
+    now: Timestamp,
+) -> BTreeMap<String, Timestamp> {
+    let closed = sources.iter().filter(|source| source.is_closed() && source.action == Action::Enforce);
+    closed.map(|source| (source.name.clone(), before.get(&source.name).copied().unwrap_or(now))).collect()
 }
 
 fn is_limit_range(id: &ObjectId) -> bool {

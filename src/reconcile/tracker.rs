@@ -59,8 +59,9 @@ impl Tracker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn seen(&self, id: &ObjectId) {
-        self.state().present.insert(key(id), None);
+    /// True where it was not known to be there.
+    pub fn seen(&self, id: &ObjectId) -> bool {
+        self.state().present.insert(key(id), None).is_none()
     }
 
     /// It was seen to hold this desired state, and nothing else.
@@ -121,6 +122,15 @@ impl Tracker {
     /// Notes that an undeclared object is left where it is; true where that is news.
     pub fn kept(&self, id: &ObjectId) -> bool {
         self.state().kept.insert(key(id))
+    }
+
+    /// It is as it has to be.
+    pub fn not_kept(&self, id: &ObjectId) {
+        self.state().kept.remove(&key(id));
+    }
+
+    pub fn is_kept(&self, id: &ObjectId) -> bool {
+        self.state().kept.contains(&key(id))
     }
 
     /// Objects that differ from Git now.

@@ -201,7 +201,7 @@ impl Observer {
     fn present(&self, kind: &KindInfo, object: Observed, initial: bool) {
         let since = Instant::now();
         let id = object.id(kind);
-        self.tracker.seen(&id);
+        let is_first_sight = self.tracker.seen(&id);
         let version = object.version();
         let value = object.into_value(kind);
         self.notify(&id, Some(&value), initial);
@@ -247,11 +247,9 @@ impl Observer {
             Ok(Assessment::Terminating) => {
                 self.drifted(&id, "terminating", None);
             }
-            Ok(Assessment::Foreign(findings)) => {
-                self.drifted(&id, "changed", findings.first().map(ToString::to_string));
-                self.work(id, Live::Present(Arc::new(value)), since);
-            }
-            Ok(Assessment::Unproven) => {
+            // It may be made from a template that counted before anything was known here. One that was seen to be what its
+            // owner's template yields was altered since.
+            Ok(Assessment::Unproven(_)) if is_first_sight || self.tracker.is_kept(&id) => {
                 self.tracker.converged(&id);
                 if self.tracker.kept(&id) {
                     let enforcement = world.enforcement_of(id.as_ref());
@@ -262,6 +260,10 @@ impl Observer {
                     );
                 }
             }
+            Ok(Assessment::Foreign(findings) | Assessment::Unproven(findings)) => {
+                self.drifted(&id, "changed", findings.first().map(ToString::to_string));
+                self.work(id, Live::Present(Arc::new(value)), since);
+            }
             Ok(Assessment::Kept) => {
                 self.tracker.converged(&id);
                 if self.tracker.kept(&id) {
@@ -269,7 +271,10 @@ impl Observer {
                     tracing::warn!(object = %id, "not declared in Git, and left because data would go with it");
                 }
             }
-            Ok(Assessment::Free) => self.tracker.converged(&id),
+            Ok(Assessment::Free) => {
+                self.tracker.converged(&id);
+                self.tracker.not_kept(&id);
+            }
             Err(error) => tracing::error!(object = %id, %error, "not judged"),
         }
     }

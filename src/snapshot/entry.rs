@@ -200,10 +200,10 @@ impl<'a> Entry<'a> {
         self.text("problem")
     }
 
-    /// The entry as it is written without the templates from which children were made before.
-    pub(super) fn encode_settled(&self) -> Result<Vec<u8>, SnapshotError> {
+    /// The entry as it is written with another history.
+    pub(super) fn encode_with(&self, history: &HistoryDraft) -> Result<Vec<u8>, SnapshotError> {
         let mut head = self.head.to_value();
-        history::forget(&mut head);
+        history::replace(&mut head, history);
         join(self.id, &Document::from_value(&head), self.canonical.map_or(&[][..], Node::as_bytes))
     }
 

@@ -34,6 +34,18 @@ impl HistoryDraft {
         Self { templates: kept, since }
     }
 
+    /// The history of an object from which children are made, or were, of another template.
+    pub fn with(self, found: Vec<Value>, present: Option<&Value>) -> Self {
+        let Self { mut templates, since } = self;
+        templates.extend(found);
+        Self { templates, since }.after(None, present)
+    }
+
+    /// The history of an object of whose earlier templates nothing is left.
+    pub fn settled(self) -> Self {
+        Self { templates: Vec::new(), ..self }
+    }
+
     pub(super) fn encode(&self, head: &mut Map<String, Value>) {
         if !self.templates.is_empty() {
             head.insert("templates".to_owned(), Value::Array(self.templates.clone()));
@@ -44,10 +56,12 @@ impl HistoryDraft {
     }
 }
 
-/// Takes the templates out of the head of an entry: nothing is left of them.
-pub(super) fn forget(head: &mut Value) {
+/// Puts another history into the head of an entry.
+pub(super) fn replace(head: &mut Value, history: &HistoryDraft) {
     if let Some(head) = head.as_object_mut() {
         head.remove("templates");
+        head.remove("since");
+        history.encode(head);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Action, ChildOperations, Children, Scope, Undeclared};
@@ -42,6 +43,9 @@ pub struct Meta {
     /// Certificates of the authorities of the cluster, as PEM; empty where they are not known.
     #[serde(default)]
     pub root_authorities: String,
+    /// Since when what is not declared is rejected, by Enforcement: of what was made before, nobody can tell here from what.
+    #[serde(default)]
+    pub closed_since: BTreeMap<String, Timestamp>,
     /// The LimitRanges that are declared or of the baseline: new Pods get defaults from them.
     #[serde(default)]
     pub limit_ranges: BTreeSet<ObjectId>,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::entry::{Entry, EntryDraft};
 use super::format::{self, HEADER_LENGTH, Header, Record, Section};
-use super::{Meta, Snapshot, SnapshotError};
+use super::{HistoryDraft, Meta, Snapshot, SnapshotError};
 use crate::object::{ObjectId, ObjectRef};
 
 /// Where a snapshot is prepared that will replace the one at `path`.
@@ -63,14 +63,18 @@ impl SnapshotWriter {
         self.append(draft.id.as_ref(), digest, &bytes, about)
     }
 
-    /// Adds an entry of another snapshot without the templates before its present one. `source` is the number of its source
-    /// in this one.
+    /// Adds an entry of another snapshot with another history. `source` is the number of its source in this one.
     ///
     /// # Errors
     /// As for [`put`](Self::put).
-    pub fn put_settled(&mut self, entry: &Entry<'_>, source: Option<usize>) -> Result<(), SnapshotError> {
+    pub fn put_with_history(
+        &mut self,
+        entry: &Entry<'_>,
+        source: Option<usize>,
+        history: &HistoryDraft,
+    ) -> Result<(), SnapshotError> {
         self.check_source(entry.id(), source)?;
-        let bytes = entry.encode_settled()?;
+        let bytes = entry.encode_with(history)?;
         let about = About {
             source: source.and_then(Record::source_number),
             class: entry.class().number(),

@@ -156,13 +156,19 @@ impl<'a> Descent<'a> {
             return None;
         }
         let made = child.at(&["metadata", "creationTimestamp"]).and_then(Node::as_str).and_then(|at| at.parse().ok());
-        let since = self.owner.history().since();
-        let is_proven = made.zip(since).is_some_and(|(made, since): (Timestamp, Timestamp)| made >= since);
+        let is_proven = made.zip(self.known_since()).is_some_and(|(made, since): (Timestamp, _)| made >= since);
         Some(match difference {
             Difference { wanted, findings } if findings.iter().all(is_of_metadata) => Stray::Labelled { wanted },
             Difference { findings, .. } if is_proven => Stray::Foreign { findings },
-            Difference { .. } => Stray::Unproven,
+            Difference { findings, .. } => Stray::Unproven { findings },
         })
+    }
+
+    /// Since when every template is known from which a child is made.
+    fn known_since(&self) -> Option<Timestamp> {
+        let closed = self.snapshot.meta().closed_since.get(&self.source?.name)?;
+        // Kubernetes counts in seconds.
+        Timestamp::from_second(self.owner.history().since()?.max(*closed).as_second()).ok()
     }
 
     fn difference(&self, child: Node<'_>) -> Option<Difference> {
@@ -199,7 +205,7 @@ pub enum Stray {
     /// It was made of something else, or of nothing that was ever declared.
     Foreign { findings: Vec<Finding> },
     /// The same, but it is older than what is known of the templates: it may follow from one that was declared before.
-    Unproven,
+    Unproven { findings: Vec<Finding> },
 }
 
 fn is_of_metadata(finding: &Finding) -> bool {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::baselines;
 use super::coverage::Coverage;
 use super::enforcements::Enforcements;
+use super::found::Found;
 use super::known::{Known, LastRound};
 use super::participants::{is_sealed, participants, remembered, used_kinds};
 use super::report::{Overall, report};
@@ -56,6 +57,7 @@ pub struct Cycle {
     ready: watch::Sender<bool>,
     canonicaliser: Canonicaliser,
     schemas: Mutex<ListSchemas>,
+    found: Found,
     kinds: Option<Arc<Kinds>>,
     /// The API server may serve others.
     kinds_due: bool,
@@ -78,7 +80,9 @@ impl Cycle {
         leader: watch::Receiver<bool>,
         ready: watch::Sender<bool>,
     ) -> Self {
+        let found = Found::by_an_earlier_process(&workshop.publisher.world());
         Self {
+            found,
             workshop,
             queue,
             governor,
@@ -163,6 +167,10 @@ impl Cycle {
                 left_undone |= failed;
             }
             left_undone |= write_inventories(&workshop, enforcements, &participants, &done).await;
+        }
+        if let Err(error) = self.found.take_over(&workshop, &kinds).await {
+            tracing::warn!(%error, "Pods of a rollout that was under way cannot be replaced yet");
+            left_undone = true;
         }
         // Nothing undeclared is removed before that: what this process does not know yet, another may just have applied.
         workshop.unsettled.replace(enforcements.not_current());
