@@ -101,7 +101,7 @@ fn tokens(secrets: &[TokenSecret], surroundings: &Surroundings<'_>) -> Vec<Findi
     for secret in secrets {
         let account = Who::service_account(&secret.namespace, &secret.account);
         let is_own = (secret.namespace.as_str(), secret.account.as_str()) == GITADEL_ACCOUNT;
-        let worth = match rbac::worth(&account, surroundings) {
+        let worth = match rbac::worth(&secret.namespace, &secret.account, surroundings) {
             _ if is_own => Severity::Critical,
             // What a controller may do is bounded by its role, and most is judged.
             worth if secret.namespace == KUBE_SYSTEM => worth.max(Severity::Medium),
@@ -134,3 +134,6 @@ fn tokens(secrets: &[TokenSecret], surroundings: &Surroundings<'_>) -> Vec<Findi
     }
     findings
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ pub use cluster::Cluster;
 pub use read::read;
 pub use report::Report;
 
+use cluster::Protection;
 use governance::Governance;
 use surroundings::Surroundings;
 
@@ -33,6 +34,7 @@ use surroundings::Surroundings;
 pub fn audit(cluster: &Cluster) -> Report {
     let governance = Governance::new(cluster.enforcements.iter().flatten());
     let mut surroundings = Surroundings::new(governance, &cluster.namespaces);
+    surroundings.protected = matches!(cluster.protection, Protection::Rejected(_));
     let mut findings = rbac::findings(&cluster.rbac, &mut surroundings);
     findings.extend(enforcements::findings(cluster, &surroundings.governance));
     findings.extend(admission::findings(cluster, &surroundings.governance));

@@ -14,13 +14,16 @@ pub struct Surroundings<'a> {
     pub governance: Governance<'a>,
     /// Name → labels.
     pub namespaces: &'a BTreeMap<String, BTreeMap<String, String>>,
-    /// Namespace and name of a service account → the most that its rights are worth.
+    /// Whether the API server itself keeps gitadel's webhook configuration.
+    pub protected: bool,
+    /// Namespace and name of a service account → the most that its rights are worth. What a group of accounts has stands
+    /// under an empty name, and where it is the group of all under an empty namespace.
     pub accounts: BTreeMap<(String, String), Severity>,
 }
 
 impl<'a> Surroundings<'a> {
     pub fn new(governance: Governance<'a>, namespaces: &'a BTreeMap<String, BTreeMap<String, String>>) -> Self {
-        Self { governance, namespaces, accounts: BTreeMap::new() }
+        Self { governance, namespaces, protected: false, accounts: BTreeMap::new() }
     }
 
     /// Namespaces in a place where what Git does not declare may be created.
@@ -37,7 +40,9 @@ impl<'a> Surroundings<'a> {
 
     /// What it is worth to act as any of these service accounts.
     pub fn worth_of_accounts(&self, place: Place<'_>, names: Names<'_>) -> Severity {
-        let meant = self.accounts.iter().filter(|((at, name), _)| place.includes(at) && names.include(name));
+        let is_there = |at: &str| at.is_empty() || place.includes(at);
+        let is_meant = |name: &str| name.is_empty() || names.include(name);
+        let meant = self.accounts.iter().filter(|((at, name), _)| is_there(at) && is_meant(name));
         meant.map(|(_, severity)| *severity).max().unwrap_or(Severity::Low).max(Severity::Low)
     }
 }

@@ -1,6 +1,6 @@
 //! `gitadel audit`: what could get round gitadel in a cluster, for a person or for CI.
 
-use std::io::IsTerminal;
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,13 +20,18 @@ const COULD_NOT: u8 = 2;
 /// Of a file or a pipe, which has no width.
 const WIDTH: usize = 120;
 
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  no finding is as severe as --fail-on
+  1  at least one is
+  2  the cluster could not be audited, or not all of it (see --allow-incomplete)
+
+It reads with your rights and writes nothing: whether admission is in force, and whether the webhook
+configuration is protected, it asks by dry-runs. The data of Secrets is not read. examples/audit-rbac.yaml
+has the rights that it needs; docs/operations.md says what the findings mean.";
+
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit codes: 0, no finding at or above --fail-on; 1, at least one; 2, the cluster could not be audited, or not \
-                        all of it (see --allow-incomplete).\n\nIt reads with your rights and writes nothing: whether admission is in force, \
-                        and whether the webhook configuration is protected, it asks by dry-runs. The data of Secrets is not read. \
-                        examples/audit-rbac.yaml has the rights that it needs; docs/operations.md says what the findings mean."
-)]
+#[command(after_help = AFTER_HELP)]
 pub struct AuditArgs {
     /// Path of the kubeconfig file; without it KUBECONFIG, ~/.kube/config, or the Pod's service account
     #[arg(long)]
@@ -69,6 +74,8 @@ pub enum AuditError {
     Discovery(#[from] DiscoveryError),
     #[error("the report cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("the report cannot be written: {0}")]
+    Write(io::Error),
 }
 
 impl AuditError {
@@ -82,11 +89,15 @@ pub async fn run(args: AuditArgs) -> Result<ExitCode, AuditError> {
     let report = audit(&read(&client).await?);
     let code = exit_code(&report, &args);
     let shown = report.at_least(args.severity);
-    match args.output {
-        Output::Table => print!("{}", text::render(&shown, width())),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&shown)?),
+    let told = match args.output {
+        Output::Table => text::render(&shown, width()),
+        Output::Json => serde_json::to_string_pretty(&shown)? + "\n",
+    };
+    match io::stdout().write_all(told.as_bytes()) {
+        // Whoever reads only the beginning has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(AuditError::Write(error)),
+        _ => Ok(ExitCode::from(code)),
     }
-    Ok(ExitCode::from(code))
 }
 
 fn exit_code(report: &Report, args: &AuditArgs) -> u8 {
@@ -116,5 +127,5 @@ async fn config(args: &AuditArgs) -> Result<Config, AuditError> {
 /// The shell tells a terminal's width by `COLUMNS`, where it does.
 fn width() -> usize {
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    told.filter(|_| std::io::stdout().is_terminal()).unwrap_or(WIDTH)
+    told.filter(|_| io::stdout().is_terminal()).unwrap_or(WIDTH)
 }

@@ -15,7 +15,7 @@ use hyper::Method;
 use protected::{Protected, certificate_of, client_of};
 use serde_json::{Value, json};
 use support::bypass::get;
-use support::client;
+use support::{client, gitadel};
 
 const CREDENTIAL_HEADER: &str = "impersonate-extra-authentication.kubernetes.io%2fcredential-id";
 
@@ -71,6 +71,12 @@ async fn nobody_takes_the_configuration_out_of_force() {
     let after = get(&administrator, OWN).await.unwrap();
     assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"], "nothing was written");
     eprintln!("{} attempts by {} identities, all rejected", attempts.len(), who.len());
+
+    // And an audit finds that it is so.
+    let report = gitadel().args(["audit", "-o", "json"]).env("KUBECONFIG", plane.kubeconfig()).output().unwrap();
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    let ids: Vec<_> = report["findings"].as_array().unwrap().iter().map(|finding| &finding["id"]).collect();
+    assert!(!ids.is_empty() && !ids.iter().any(|id| *id == "GA-ADM-007" || *id == "GA-ADM-008"), "{ids:?}");
 
     // What changes nothing is nobody's harm.
     let same = Attempt::new("no change", Method::PATCH, OWN, "application/merge-patch+json", json!({}));

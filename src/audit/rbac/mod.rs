@@ -72,9 +72,7 @@ fn worth_of_accounts(grants: &[Grant<'_>], surroundings: &Surroundings<'_>) -> B
     let mut worth = BTreeMap::new();
     for grant in grants {
         let Some(severity) = held(grant, surroundings).iter().map(|held| held.weight.severity).max() else { continue };
-        let accounts = grant.subjects.iter().filter(|who| who.kind == SubjectKind::ServiceAccount);
-        for who in accounts {
-            let account = (who.namespace.clone().unwrap_or_default(), who.name.clone());
+        for account in grant.subjects.iter().filter_map(accounts_of) {
             let known: &mut Severity = worth.entry(account).or_insert(severity);
             *known = severity.max(*known);
         }
@@ -82,28 +80,62 @@ fn worth_of_accounts(grants: &[Grant<'_>], surroundings: &Surroundings<'_>) -> B
     worth
 }
 
+/// The service accounts that somebody is: see [`Surroundings::accounts`].
+fn accounts_of(who: &Who) -> Option<(String, String)> {
+    match (who.kind, who.name.as_str()) {
+        (SubjectKind::ServiceAccount, name) => Some((who.namespace.clone().unwrap_or_default(), name.to_owned())),
+        (SubjectKind::Group, "system:serviceaccounts" | "system:authenticated") => Some(Default::default()),
+        (SubjectKind::Group, name) => {
+            name.strip_prefix("system:serviceaccounts:").map(|namespace| (namespace.to_owned(), String::new()))
+        }
+        (SubjectKind::User, _) => None,
+    }
+}
+
+/// What a right is worth that nearly everybody has: one step more.
+fn raised(severity: Severity) -> Severity {
+    match severity {
+        Severity::Info => Severity::Info,
+        Severity::Low => Severity::Medium,
+        Severity::Medium => Severity::High,
+        Severity::High | Severity::Critical => Severity::Critical,
+    }
+}
+
+fn is_everybody(who: &Who) -> bool {
+    const GROUPS: [&str; 3] = ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"];
+    match who.kind {
+        SubjectKind::Group => GROUPS.contains(&who.name.as_str()),
+        SubjectKind::User => who.name == "system:anonymous",
+        SubjectKind::ServiceAccount => false,
+    }
+}
+
 pub fn findings(rbac: &Rbac, surroundings: &mut Surroundings<'_>) -> Vec<Finding> {
     let grants = rbac.grants();
-    surroundings.accounts = worth_of_accounts(&grants, surroundings);
+    // An account that may act as another is worth as much: until nothing is added any more.
+    loop {
+        let accounts = worth_of_accounts(&grants, surroundings);
+        if accounts == surroundings.accounts {
+            break;
+        }
+        surroundings.accounts = accounts;
+    }
     let bootstrap = Rbac::bootstrap();
     let mut known = Known::new(&bootstrap.grants(), surroundings);
 
     let mut found: BTreeMap<RightOfRole, (&Power, Vec<Subject>)> = BTreeMap::new();
     for grant in &grants {
         for held in held(grant, surroundings) {
-            let subjects: Vec<_> = grant
-                .subjects
-                .iter()
-                .filter(|who| !known.take(who, held.power.id, grant.place))
-                .map(|who| Subject {
-                    who: (*who).clone(),
+            for who in grant.subjects.iter().filter(|who| !known.take(who, held.power.id, grant.place)) {
+                let severity = held.weight.severity;
+                let severity = if is_everybody(who) { raised(severity) } else { severity };
+                let key = (severity, held.power.id, held.role.clone(), held.weight.note.clone());
+                found.entry(key).or_insert_with(|| (held.power, Vec::new())).1.push(Subject {
+                    who: who.clone(),
                     place: grant.place.namespace().map(str::to_owned),
                     through: Some(grant.binding.clone()),
-                })
-                .collect();
-            if !subjects.is_empty() {
-                let key = (held.weight.severity, held.power.id, held.role, held.weight.note);
-                found.entry(key).or_insert_with(|| (held.power, Vec::new())).1.extend(subjects);
+                });
             }
         }
     }
@@ -144,10 +176,9 @@ fn fix(power: &Power, role: &str, mut bindings: Vec<String>) -> String {
     format!("Take {} on {} out of {role}, or the binding away: {commands}.", verbs.join(", "), some_of(resources, 4))
 }
 
-/// Whether somebody has any of the rights, for other findings about them.
-pub fn worth(who: &Who, surroundings: &Surroundings<'_>) -> Severity {
-    let account = (who.namespace.clone().unwrap_or_default(), who.name.clone());
-    surroundings.accounts.get(&account).copied().unwrap_or(Severity::Low)
+/// What it is worth to be a service account, for other findings about it.
+pub fn worth(namespace: &str, name: &str, surroundings: &Surroundings<'_>) -> Severity {
+    surroundings.worth_of_accounts(Place::Namespace(namespace), Names::Only(&[name.to_owned()]))
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct Claim<'a> {
 }
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
+/// Where the constrained forms of impersonation are asked for (Kubernetes 1.35, alpha).
+const AUTHENTICATION: &str = "authentication.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ALTER: &[&str] = &["update", "patch", "delete", "deletecollection"];
@@ -83,7 +85,13 @@ pub const POWERS: &[Power] = &[
         title: "may impersonate users or groups",
         why: "Whoever may act as anybody has the rights of system:masters, and the name of any controller to which fields \
               are delegated.",
-        needs: &[need("", "users", &["impersonate"]), need("", "groups", &["impersonate"])],
+        needs: &[
+            need("", "users", &["impersonate"]),
+            need("", "groups", &["impersonate"]),
+            need(AUTHENTICATION, "users", &["impersonate:user-info"]),
+            need(AUTHENTICATION, "groups", &["impersonate:user-info"]),
+            need(AUTHENTICATION, "nodes", &["impersonate:arbitrary-node"]),
+        ],
         weigh: weigh::impersonation,
     },
     Power {
@@ -91,7 +99,10 @@ pub const POWERS: &[Power] = &[
         title: "may impersonate service accounts",
         why: "Whoever may act as a service account has all that it may do; this is worth what the most powerful of these \
               accounts is.",
-        needs: &[need("", "serviceaccounts", &["impersonate"])],
+        needs: &[
+            need("", "serviceaccounts", &["impersonate"]),
+            need(AUTHENTICATION, "serviceaccounts", &["impersonate:serviceaccount"]),
+        ],
         weigh: weigh::accounts,
     },
     Power {

@@ -100,6 +100,7 @@ fn what_a_cluster_wide_right_is_worth() {
         (rule("", "users", "impersonate"), vec![("GA-RBAC-005", Critical)]),
         (named("", "users", "impersonate", "bob"), vec![("GA-RBAC-005", Medium)]),
         (named("", "groups", "impersonate", "system:masters"), vec![("GA-RBAC-005", Critical)]),
+        (rule("authentication.k8s.io", "users", "impersonate:user-info"), vec![("GA-RBAC-005", Critical)]),
         (rule("", "serviceaccounts", "impersonate"), vec![("GA-RBAC-006", Critical)]),
         (rule("", "serviceaccounts/token", "create"), vec![("GA-RBAC-007", Critical)]),
         (named("", "serviceaccounts/token", "create", "nobody"), vec![("GA-RBAC-007", Low)]),
@@ -182,6 +183,52 @@ fn a_service_account_is_worth_what_it_may_do() {
 }
 
 #[test]
+fn one_account_leads_to_the_next() {
+    let objects = [
+        role("ops", rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "create")),
+        bind("ops", account("bank", "operator")),
+        role("minter", rule("", "serviceaccounts/token", "create")),
+        bind_in("bank", "minter", account("shop", "broker")),
+        bind_in("shop", "minter", user("mallory")),
+    ];
+    let worth: Vec<_> = found(&objects).into_iter().filter(|(id, ..)| *id == "GA-RBAC-007").collect();
+    let who = "User mallory in shop (RoleBinding shop/minter-binding)";
+    assert!(worth.iter().all(|(_, severity, _)| *severity == Severity::High), "{worth:?}");
+    assert!(worth.iter().any(|(_, _, subjects)| subjects.contains(who)), "{worth:?}");
+}
+
+#[test]
+fn a_service_account_has_what_its_groups_have() {
+    let group = |name: &str| json!({"kind": "Group", "apiGroup": "", "name": name});
+    let worth = |name: &str| {
+        let ops = role("ops", rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "create"));
+        let minter = role("minter", rule("", "serviceaccounts/token", "create"));
+        let found = found(&[ops, bind("ops", group(name)), minter, bind_in("shop", "minter", user("mallory"))]);
+        found.into_iter().find(|(id, _, _)| *id == "GA-RBAC-007").map(|(_, severity, _)| severity)
+    };
+    assert_eq!(worth("system:serviceaccounts"), Some(Severity::High));
+    assert_eq!(worth("system:serviceaccounts:shop"), Some(Severity::High));
+    assert_eq!(worth("system:serviceaccounts:bank"), Some(Severity::Low));
+    assert_eq!(worth("ops"), Some(Severity::Low));
+}
+
+#[test]
+fn a_configuration_that_the_api_server_keeps_is_not_in_danger() {
+    let objects = [
+        role("x", rule("admissionregistration.k8s.io", "validatingwebhookconfigurations", "delete")),
+        bind("x", user("mallory")),
+    ];
+    let namespaces = BTreeMap::new();
+    let mut surroundings = Surroundings::new(Governance::new([]), &namespaces);
+    let mut count = |protected| {
+        surroundings.protected = protected;
+        let found = findings(&rbac(&objects), &mut surroundings);
+        found.iter().filter(|finding| finding.id == "GA-RBAC-002").count()
+    };
+    assert_eq!((count(false), count(true)), (1, 0));
+}
+
+#[test]
 fn what_is_not_governed_is_open_to_whoever_may_write_it() {
     let open = json!({"excludedNamespaces": ["gitadel-system", "kube-system"]});
     let found = |rules: Value| {
@@ -239,7 +286,7 @@ fn kubernetes_own_roles_and_bindings_are_held_to_what_they_come_with() {
     assert!(ids.contains(&("GA-RBAC-030", Severity::High)), "{ids:?}");
     // Everybody who is authenticated reads Secrets now, and mallory has what the scheduler has.
     let everybody = "Group system:authenticated (ClusterRoleBinding system:discovery)".to_owned();
-    assert!(found.contains(&("GA-RBAC-015", Severity::High, everybody)), "{found:?}");
+    assert!(found.contains(&("GA-RBAC-015", Severity::Critical, everybody)), "worse where everybody has it: {found:?}");
     let mallory = "User mallory (ClusterRoleBinding system:kube-scheduler)".to_owned();
     assert!(found.contains(&("GA-RBAC-031", Severity::Medium, mallory.clone())), "{found:?}");
     assert!(found.contains(&("GA-RBAC-014", Severity::Medium, mallory)), "{found:?}");

@@ -46,8 +46,8 @@ fn of_cluster(claim: &Claim<'_>, severity: Severity) -> Option<Weight> {
     (claim.place == Place::Cluster).then(|| severity.into())
 }
 
-pub fn own_configuration(_: &Surroundings<'_>, claim: &Claim<'_>) -> Option<Weight> {
-    of_cluster(claim, Severity::Critical).filter(|_| claim.names.include(MANAGER))
+pub fn own_configuration(surroundings: &Surroundings<'_>, claim: &Claim<'_>) -> Option<Weight> {
+    of_cluster(claim, Severity::Critical).filter(|_| claim.names.include(MANAGER) && !surroundings.protected)
 }
 
 pub fn impersonation(_: &Surroundings<'_>, claim: &Claim<'_>) -> Option<Weight> {
