@@ -18,11 +18,6 @@ use gitadel::admission::coverage::{Endpoint, ROWS, Resources, Target, classify};
 use gitadel::demo::control_plane::{ControlPlane, Options};
 use support::{eventually, kubectl_with_input};
 
-/// Everything that this Kubernetes can serve, whether or not it does so by default.
-fn all_of_it() -> Vec<String> {
-    ["--runtime-config=api/all=true", "--feature-gates=AllAlpha=true,AllBeta=true"].map(str::to_owned).to_vec()
-}
-
 /// What a row says of built-in resources.
 fn builtin(target: Target) -> (&'static [Resources], &'static str) {
     match target {
@@ -39,7 +34,7 @@ fn path(endpoint: &Endpoint) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_write_that_is_served_is_classified_and_every_row_is_served() {
-    let options = Options { controller_manager: false, apiserver_flags: all_of_it(), ..Options::default() };
+    let options = Options { controller_manager: false, apiserver_flags: served::all_of_it(), ..Options::default() };
     let control_plane = ControlPlane::start(options).await.unwrap();
     let defined = kubectl_with_input(control_plane.kubeconfig(), &["create", "-f", "-"], &served::definitions());
     assert!(defined.success, "{defined:?}");

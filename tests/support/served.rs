@@ -14,6 +14,11 @@ use serde_json::{Value, json};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
+/// With these flags an API server serves everything that its version can, whether or not it does so by default.
+pub fn all_of_it() -> Vec<String> {
+    ["--runtime-config=api/all=true", "--feature-gates=AllAlpha=true,AllBeta=true"].map(str::to_owned).to_vec()
+}
+
 /// The custom resources of [`definitions`].
 pub const DEFINED: [&str; 4] =
     ["example.org/gadgets", "example.org/widgets", "example.org/widgets/scale", "example.org/widgets/status"];

@@ -172,7 +172,8 @@ impl Tour<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_write_that_is_served_reaches_one_entry_or_is_decided_before() {
-    let control_plane = ControlPlane::start(Options { controller_manager: false, ..Options::default() }).await.unwrap();
+    let options = Options { controller_manager: false, apiserver_flags: served::all_of_it(), ..Options::default() };
+    let control_plane = ControlPlane::start(options).await.unwrap();
     let recorder = Recorder::start().await;
     let admin = Writer { client: client(&control_plane).await, user: "admin", recorder: &recorder };
     let post = async |path: &str, body: Value| admin.call("POST", path, &body).await.unwrap();

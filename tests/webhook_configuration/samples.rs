@@ -1,5 +1,7 @@
-//! The least that the API server takes for a new object of each kind that it serves by default.
+//! The least that the API server takes for a new object of each kind that it can serve.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// The body of a creation, without a name. None: this kind has no sample yet.
@@ -84,6 +86,26 @@ pub fn creatable(resource: &str) -> Option<Value> {
         "certificates.k8s.io/certificatesigningrequests" => {
             spec(json!({"request": certificate_request(), "signerName": "example.org/s", "usages": ["client auth"]}))
         }
+        "certificates.k8s.io/clustertrustbundles" => spec(json!({"trustBundle": certificate()})),
+        "certificates.k8s.io/podcertificaterequests" => spec(json!({"signerName": "example.org/s", "podName": "p",
+            "podUID": "00000000-0000-0000-0000-000000000001", "serviceAccountName": "default",
+            "serviceAccountUID": "00000000-0000-0000-0000-000000000002", "nodeName": "n",
+            "nodeUID": "00000000-0000-0000-0000-000000000003", "maxExpirationSeconds": 86400,
+            "stubPKCS10Request": certificate_request_as_der()})),
+        "coordination.k8s.io/leasecandidates" => spec(json!({"leaseName": "x", "binaryVersion": "1.0.0",
+            "emulationVersion": "1.0.0", "strategy": "OldestEmulationVersion"})),
+        "internal.apiserver.k8s.io/storageversions" => json!({"spec": {}, "status": {}}),
+        "resource.k8s.io/devicetaintrules" => {
+            spec(json!({"deviceSelector": {"driver": "example.org"}, "taint": {"key": "k", "effect": "NoSchedule"}}))
+        }
+        "resource.k8s.io/resourcepoolstatusrequests" => spec(json!({"driver": "example.org"})),
+        "scheduling.k8s.io/workloads" => {
+            spec(json!({"podGroupTemplates": [{"name": "g", "schedulingPolicy": {"basic": {}}}]}))
+        }
+        "scheduling.k8s.io/podgroups" => spec(json!({"schedulingPolicy": {"basic": {}}})),
+        "storagemigration.k8s.io/storageversionmigrations" => {
+            spec(json!({"resource": {"group": "example.org", "resource": "widgets"}}))
+        }
         "discovery.k8s.io/endpointslices" => json!({"addressType": "IPv4", "endpoints": []}),
         "example.org/widgets" => spec(json!({"replicas": 1})),
         "flowcontrol.apiserver.k8s.io/flowschemas" => spec(json!({"priorityLevelConfiguration": {"name": "exempt"}})),
@@ -137,17 +159,28 @@ pub fn name_of(resource: &str) -> &'static str {
     match resource {
         "apiextensions.k8s.io/customresourcedefinitions" => "things.example.net",
         "apiregistration.k8s.io/apiservices" => "v1.example.com",
+        "internal.apiserver.k8s.io/storageversions" => "example.org.things",
         "networking.k8s.io/ipaddresses" => "10.0.0.77",
         _ => "x",
     }
 }
 
-/// A new one for nobody in particular, as PEM in base64.
-fn certificate_request() -> String {
-    use base64::Engine;
+/// A new one for nobody in particular.
+fn certificate_request_of_nobody() -> rcgen::CertificateSigningRequest {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::default();
     parameters.distinguished_name.push(rcgen::DnType::CommonName, "x");
-    let request = parameters.serialize_request(&key).unwrap().pem().unwrap();
-    base64::engine::general_purpose::STANDARD.encode(request)
+    parameters.serialize_request(&key).unwrap()
+}
+
+fn certificate_request() -> String {
+    STANDARD.encode(certificate_request_of_nobody().pem().unwrap())
+}
+
+fn certificate_request_as_der() -> String {
+    STANDARD.encode(certificate_request_of_nobody().der())
+}
+
+fn certificate() -> String {
+    gitadel::tls::issue::Authority::new("x").unwrap().certificate().to_owned()
 }
