@@ -317,6 +317,7 @@ pub static ROWS: &[Row] = &[
     },
 ];
 
-const UNASKED: &str = "gitadel watches its own configuration and puts it back, and undeclared ones that rewrite keep it from \
-                       canonicalising; where the scope holds these kinds they are watched and put right like everything; a \
-                       static policy (KEP-5793) can reject such writes";
+const UNASKED: &str = "gitadel watches its own configuration and puts it back; undeclared ones that rewrite keep it from \
+                       canonicalising; where the scope holds these kinds they are put right like everything. With \
+                       [static protection](../manifests/static-admission/README.md) such writes are rejected, or judged \
+                       as objects";
