@@ -144,6 +144,20 @@ pub fn creatable(resource: &str) -> Option<Value> {
     })
 }
 
+/// The same in a version that may be an older one.
+pub fn creatable_in(version: &str, resource: &str) -> Option<Value> {
+    let mut sample = creatable(resource)?;
+    if version == "v1beta1" {
+        let devices = match resource {
+            "resource.k8s.io/resourceclaims" => "/spec/devices/requests/0",
+            "resource.k8s.io/resourceclaimtemplates" => "/spec/spec/devices/requests/0",
+            _ => return Some(sample),
+        };
+        *sample.pointer_mut(devices)? = json!({"name": "r", "deviceClassName": "x"});
+    }
+    Some(sample)
+}
+
 /// The body of what is created through a subresource. None: there is no sample yet.
 pub fn creatable_through(subresource: &str) -> Option<Value> {
     Some(match subresource {

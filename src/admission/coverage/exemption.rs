@@ -99,6 +99,11 @@ pub const OWN_SLICES: Exemption = Exemption {
 };
 
 impl Exemption {
+    /// Whether it keeps out all requests of its rows.
+    pub fn is_unconditional(&self) -> bool {
+        self.when.is_none()
+    }
+
     /// CEL that is true for the writes that are kept out.
     pub fn matches(&self) -> String {
         let rows: Vec<_> = ROWS
