@@ -128,3 +128,19 @@ fn every_reason_is_explained_and_no_other() {
     assert!(known.len() > 40, "{known:?}");
     assert_eq!(explained, known);
 }
+
+/// What follows each `GA-` up to the next dash: the family of a finding.
+fn families(text: &str) -> BTreeSet<String> {
+    let family = |rest: &str| rest.chars().take_while(char::is_ascii_uppercase).collect::<String>();
+    text.split("GA-").skip(1).map(family).filter(|family| !family.is_empty()).collect()
+}
+
+#[test]
+fn every_family_of_findings_is_explained() {
+    let mut text = String::new();
+    program(Path::new("src/audit"), &mut text);
+    let page = fs::read_to_string(PAGE).unwrap();
+    let explained = page.lines().filter(|line| line.starts_with("| `GA-")).collect::<Vec<_>>().join("\n");
+    assert!(families(&text).len() > 5, "{:?}", families(&text));
+    assert_eq!(families(&explained), families(&text));
+}

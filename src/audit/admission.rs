@@ -201,8 +201,11 @@ impl Matched<'_> {
     }
 
     fn asks_about(&self, kind: &KindInfo) -> bool {
-        let has = |list: Option<&[String]>, item: &str| {
-            list.unwrap_or_default().iter().any(|listed| listed == "*" || listed == item || listed == "*/*")
+        let is_group = |group: &String| group == "*" || *group == kind.group;
+        // `pods/*` is the Pods with their subresources.
+        let is_resource = |resource: &String| {
+            let resource = resource.strip_suffix("/*").unwrap_or(resource);
+            resource == "*" || resource == kind.resource
         };
         self.rules.iter().any(|rule| {
             let scope = match rule.scope.as_deref() {
@@ -210,7 +213,7 @@ impl Matched<'_> {
                 Some("Namespaced") => kind.namespaced,
                 _ => true,
             };
-            scope && has(rule.api_groups.as_deref(), &kind.group) && has(rule.resources.as_deref(), &kind.resource)
+            scope && rule.api_groups.iter().flatten().any(is_group) && rule.resources.iter().flatten().any(is_resource)
         })
     }
 

@@ -124,7 +124,7 @@ fn what_the_probes_showed() {
 fn others_count_where_they_see_what_is_governed() {
     let rules = |resource: &str, scope: &str| json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": [resource], "scope": scope}]);
     let only = |namespace: &str| json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
-    let cases: [(Value, Value, Option<Severity>); 8] = [
+    let cases: [(Value, Value, Option<Severity>); 10] = [
         (rules("configmaps", "*"), json!({}), Some(Severity::High)),
         (rules("configmaps", "*"), only("shop"), Some(Severity::Medium)),
         (rules("configmaps", "*"), only("gitadel-system"), Some(Severity::High)),
@@ -132,6 +132,8 @@ fn others_count_where_they_see_what_is_governed() {
         (rules("configmaps", "Cluster"), json!({}), None),
         (rules("nodes", "*"), only("kube-system"), Some(Severity::Medium)),
         (rules("*/*", "*"), only("shop"), Some(Severity::Medium)),
+        (rules("configmaps/*", "*"), only("shop"), Some(Severity::Medium)),
+        (rules("configmaps/status", "*"), only("shop"), None),
         (rules("secrets", "*"), json!({}), None),
     ];
     for (rules, selector, expected) in cases {

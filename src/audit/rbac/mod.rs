@@ -18,6 +18,7 @@ pub use rule::Names;
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, Severity, Subject, SubjectKind, Who, some_of};
+use super::governance::Governance;
 use super::surroundings::Surroundings;
 use known::Known;
 use powers::{Claim, EVERYTHING, POWERS, Power};
@@ -140,11 +141,10 @@ pub fn findings(rbac: &Rbac, surroundings: &mut Surroundings<'_>) -> Vec<Finding
         }
     }
     let rights = found.into_iter().map(|((severity, id, role, note), (power, subjects))| {
-        let bindings: Vec<_> = subjects.iter().filter_map(|subject| subject.through.clone()).collect();
         Finding::new(id, severity, format!("{role} {}", power.title))
             .object(role.clone())
             .why(format!("{} {note}", power.why).trim_end())
-            .fix(fix(power, &role, bindings))
+            .fix(fix(power, &role, &subjects, &surroundings.governance))
             .subjects(subjects)
     });
     let mut findings: Vec<_> = rights.collect();
@@ -153,27 +153,36 @@ pub fn findings(rbac: &Rbac, surroundings: &mut Surroundings<'_>) -> Vec<Finding
     findings
 }
 
-fn fix(power: &Power, role: &str, mut bindings: Vec<String>) -> String {
-    bindings.sort();
+fn fix(power: &Power, role: &str, subjects: &[Subject], governance: &Governance<'_>) -> String {
+    let mut bindings: Vec<_> = subjects.iter().filter_map(|subject| subject.through.as_deref()).collect();
+    bindings.sort_unstable();
     bindings.dedup();
-    let delete = |binding: &String| match binding.split_once(' ') {
-        Some(("RoleBinding", name)) => match name.split_once('/') {
-            Some((namespace, name)) => format!("kubectl -n {namespace} delete rolebinding {name}"),
-            None => binding.clone(),
-        },
-        Some((_, name)) => format!("kubectl delete clusterrolebinding {name}"),
-        None => binding.clone(),
-    };
-    let commands = some_of(bindings.iter().map(delete), 3);
+    let bindings = some_of(bindings.into_iter().map(|binding| removal(binding, governance)), 3);
     let mut resources: Vec<_> = power.needs.iter().map(|need| need.resource).collect();
     resources.dedup();
     if resources.is_empty() {
-        return format!("Bind those to a role with what they need: {commands}.");
+        return format!("Bind them to a role with what they need, and take this away: {bindings}.");
     }
     let mut verbs: Vec<_> = power.needs.iter().flat_map(|need| need.verbs).copied().collect();
     verbs.sort_unstable();
     verbs.dedup();
-    format!("Take {} on {} out of {role}, or the binding away: {commands}.", verbs.join(", "), some_of(resources, 4))
+    format!("Take {} on {} out of {role}, or the binding away: {bindings}.", verbs.join(", "), some_of(resources, 4))
+}
+
+/// How a binding is removed: what is governed cannot be deleted by hand.
+fn removal(binding: &str, governance: &Governance<'_>) -> String {
+    let (command, governed) = match binding.split_once(' ') {
+        Some(("RoleBinding", name)) => {
+            let (namespace, name) = name.split_once('/').unwrap_or_default();
+            (format!("kubectl -n {namespace} delete rolebinding {name}"), governance.governs(namespace))
+        }
+        Some((_, name)) => {
+            let governed = governance.governs_kind("rbac.authorization.k8s.io", "ClusterRoleBinding");
+            (format!("kubectl delete clusterrolebinding {name}"), governed)
+        }
+        None => return binding.to_owned(),
+    };
+    if governed { format!("{binding}, which is governed, by a commit") } else { command }
 }
 
 /// What it is worth to be a service account, for other findings about it.

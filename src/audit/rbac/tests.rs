@@ -2,7 +2,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::Enforcement;
-use crate::audit::governance::Governance;
 
 fn role(name: &str, rules: Value) -> Value {
     json!({"kind": "ClusterRole", "metadata": {"name": name}, "rules": rules})
@@ -180,6 +179,18 @@ fn a_service_account_is_worth_what_it_may_do() {
         ("GA-RBAC-007", Severity::High, "User mallory in shop (RoleBinding shop/minter-binding)".into())
     );
     assert_eq!(found[0].2, "ServiceAccount shop/operator (ClusterRoleBinding ops-binding)");
+}
+
+#[test]
+fn what_is_governed_is_removed_by_a_commit() {
+    let rules = rule("", "secrets", "get");
+    let objects = [role("x", rules), bind("x", user("mallory")), bind_in("gitadel-system", "x", user("trent"))];
+    let fix = |scope: Value| found_by(&objects, scope)[0].fix.clone();
+    let by_hand = fix(json!({"namespaces": ["shop"]}));
+    assert!(by_hand.contains("kubectl delete clusterrolebinding x-binding"), "{by_hand}");
+    assert!(by_hand.contains("kubectl -n gitadel-system delete rolebinding x-binding"), "{by_hand}");
+    let by_commit = fix(json!({"excludedNamespaces": [], "cluster": "All"}));
+    assert!(!by_commit.contains("kubectl") && by_commit.contains("ClusterRoleBinding x-binding"), "{by_commit}");
 }
 
 #[test]
