@@ -4,6 +4,7 @@
 //! computes anew from one commit to the next:
 //! - which kinds are registered, of those that are served, and that the entry for the rest leaves out no other: a rule
 //!   for a version that is not served would match nothing, and what it names reach neither of the two;
+//! - which exemptions the entry for registered kinds has: those that concern them;
 //! - which of the given authorities are in use.
 //!
 //! Only what would be stored counts, not what was. So a policy for the next scope or the next version of gitadel can come
@@ -12,11 +13,12 @@
 //! Traps: of an absent field, `==` is an error, and an error a denial: read with `.?`. `object` is null in a DELETE, which
 //! has its name in `oldObject` alone where it is one of a collection.
 
-use k8s_openapi::api::admissionregistration::v1::{ValidatingWebhook, Validation, Variable};
+use k8s_openapi::api::admissionregistration::v1::{MatchCondition, ValidatingWebhook, Validation, Variable};
 use serde_json::{Map, Value, json};
 
 use super::manifest::{Policy, validation, variable};
 use super::{Protection, seen};
+use crate::admission::coverage::can_keep_out;
 use crate::cel::{list, literal, quote};
 use crate::reconcile::webhook_configuration::NAME;
 use crate::reconcile::webhook_configuration::generate::{ENTRY_DOMAIN, KEPT_OUT, KEPT_OUT_NAME};
@@ -145,9 +147,11 @@ fn entry_pair(rest: &ValidatingWebhook) -> (Vec<Variable>, Vec<Validation>) {
         ),
         judged(
             &format!(
-                "variables.{base}.all(w, w.?matchConditions.orValue([]) == variables.{base}_conditions) && \
+                "variables.{base}.all(w, w.?matchConditions.orValue([]).all(c, c in variables.{base}_conditions) && \
+                 {}.all(c, c in w.?matchConditions.orValue([]))) && \
                  variables.{base}_rest.all(w, variables.{base}.size() == 0 ? \
-                 w.?matchConditions.orValue([]) == variables.{base}_conditions : {kept_out})"
+                 w.?matchConditions.orValue([]) == variables.{base}_conditions : {kept_out})",
+                literal(&seen(&always(conditions))),
             ),
             &format!(
                 "the conditions of gitadel's {base} entries (what they govern and leave out) are not those of the static policy: if the scopes or gitadel's version changed, generate it anew"
@@ -155,6 +159,13 @@ fn entry_pair(rest: &ValidatingWebhook) -> (Vec<Variable>, Vec<Validation>) {
         ),
     ];
     (variables, validations)
+}
+
+/// The conditions that are about every request. Of the others the entry for registered kinds has those that concern them;
+/// without one that does, more would reach the webhook.
+fn always(conditions: &[MatchCondition]) -> Vec<&MatchCondition> {
+    let concerns_all = |condition: &&MatchCondition| can_keep_out(&condition.name, "", "");
+    conditions.iter().filter(concerns_all).collect()
 }
 
 fn judged(expression: &str, message: &str) -> Validation {

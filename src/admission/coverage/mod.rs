@@ -16,7 +16,7 @@ use super::request::Operation;
 use super::verdict::Class;
 use crate::snapshot::KindInfo;
 
-pub use exemption::{Exemption, OWN_DRY_RUN, SERVICE_NAME, exemptions};
+pub use exemption::{Exemption, OWN_DRY_RUN, SERVICE_NAME, can_keep_out, exemptions};
 pub use rows::ROWS;
 
 /// The rules that may decide any request at all, and are in no row: a dry-run of the reconciler, a place that nobody

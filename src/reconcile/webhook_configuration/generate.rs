@@ -25,7 +25,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::{NAME, scope};
-use crate::admission::coverage::{exemptions, registrable};
+use crate::admission::coverage::{can_keep_out, exemptions, registrable};
 use crate::admission::server::ADMIT_PATH;
 use crate::api::{Action, MANAGER, SYSTEM_NAMESPACE};
 use crate::cel::quote;
@@ -138,7 +138,7 @@ fn entries(
     let mut rest_conditions = conditions.clone();
     let mut entries = Vec::new();
     if !registered.0.is_empty() {
-        entries.push(entry(format!("{name}.{ENTRY_DOMAIN}"), registered.rules(), conditions));
+        entries.push(entry(format!("{name}.{ENTRY_DOMAIN}"), registered.rules(), registered.concerning(&conditions)));
         rest_conditions.push(registered.kept_out());
     }
     entries.push(entry(
@@ -177,6 +177,15 @@ impl Registered {
             .iter()
             .map(|((group, version), resources)| rule(group, version, resources.iter().cloned().collect()))
             .collect()
+    }
+
+    /// Of these conditions, those that can keep out any of what is registered. The API server compiles each when the
+    /// configuration is stored, and again before it obeys it: the fewer, the sooner a deleted one is in force again.
+    pub(super) fn concerning(&self, conditions: &[MatchCondition]) -> Vec<MatchCondition> {
+        let concerns = |condition: &&MatchCondition| {
+            self.0.iter().any(|((group, _), names)| names.iter().any(|name| can_keep_out(&condition.name, group, name)))
+        };
+        conditions.iter().filter(concerns).cloned().collect()
     }
 
     /// Keeps exactly the requests that the rules match, in whatever version, out of the entry for the rest.
@@ -303,6 +312,32 @@ mod tests {
              'apps/replicasets'])"
         ));
         assert!(webhooks[0].match_conditions.as_ref().unwrap().iter().all(|c| c.name != "not-registered"));
+    }
+
+    #[test]
+    fn a_registered_entry_has_only_the_conditions_that_concern_it() {
+        let conditions = |kinds: &[KindInfo]| {
+            let webhooks = generated(&[with_action("s", Action::Enforce)], kinds).webhooks.unwrap();
+            let names = |at: usize| -> BTreeSet<String> {
+                webhooks[at].match_conditions.iter().flatten().map(|condition| condition.name.clone()).collect()
+            };
+            (names(0), names(1))
+        };
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let of = |group: &str, name: &str, resource: &str, subresources: &[&str]| KindInfo {
+            registered: true,
+            ..kind(group, name, resource, "v1", subresources)
+        };
+        let (settings, rest) = conditions(&[of("", "ConfigMap", "configmaps", &[])]);
+        assert_eq!(settings, named(&["own-dry-run", "scope"]));
+        assert!(
+            rest.is_superset(&named(&["leases", "events", "pure-status", "own-slices", "not-registered"])),
+            "{rest:?}"
+        );
+        let (custom, _) = conditions(&[of("example.com", "Widget", "widgets", &["status"])]);
+        assert_eq!(custom, named(&["own-dry-run", "pure-status", "scope"]));
+        let (leases, _) = conditions(&[of("coordination.k8s.io", "Lease", "leases", &[])]);
+        assert_eq!(leases, named(&["own-dry-run", "leases", "scope"]));
     }
 
     #[test]

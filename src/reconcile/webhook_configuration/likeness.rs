@@ -80,12 +80,19 @@ fn pair(
 ) -> Option<ValidatingWebhook> {
     let mut whole = rest.clone();
     let Some(entry) = registered else { return Some(whole) };
-    let kept_out = Registered::read(entry.rules.as_deref().unwrap_or_default(), served)?.kept_out();
+    let registered = Registered::read(entry.rules.as_deref().unwrap_or_default(), served)?;
+    let kept_out = registered.kept_out();
     let conditions = whole.match_conditions.as_mut()?;
     let position = conditions.iter().position(|condition| *condition == kept_out)?;
     conditions.remove(position);
-    let same = ValidatingWebhook { name: whole.name.clone(), rules: whole.rules.clone(), ..entry.clone() };
-    (same == whole).then_some(whole)
+    let concerning = registered.concerning(conditions);
+    let same = ValidatingWebhook {
+        name: whole.name.clone(),
+        rules: whole.rules.clone(),
+        match_conditions: whole.match_conditions.clone(),
+        ..entry.clone()
+    };
+    (same == whole && entry.match_conditions.as_deref() == Some(concerning.as_slice())).then_some(whole)
 }
 
 impl Registered {
