@@ -16,7 +16,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::canary::{Canary, CanaryError, prove_enforcing};
-use super::standing::{Cause, Standing};
+use super::provisional::provisional;
+use super::standing::{Cause, Standing, Version};
 use super::wanted::Wanted;
 use super::{NAME, is_in_force};
 use crate::api::MANAGER;
@@ -132,8 +133,8 @@ impl Guard {
                 Some(()) = restore => {
                     let Some((wanted, deviation)) = standing.to_store() else { continue };
                     match store(&api, wanted, standing.live()).await {
-                        Ok(StoredConfiguration { configuration, written }) => {
-                            standing.stored(configuration, Instant::now());
+                        Ok(StoredConfiguration { configuration, written, superseded }) => {
+                            standing.stored(configuration, superseded, Instant::now());
                             if !written && !leader {
                                 // The leader was faster.
                                 continue;
@@ -192,6 +193,8 @@ impl Proof {
 pub struct StoredConfiguration {
     pub configuration: ValidatingWebhookConfiguration,
     pub written: bool,
+    /// What was stored first, for a moment: a watch still shows it.
+    pub superseded: Option<Version>,
 }
 
 /// Makes the stored configuration the desired one. Exact also while others write: a conflict is read again.
@@ -202,11 +205,24 @@ pub async fn store(
 ) -> Result<StoredConfiguration, kube::Error> {
     let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
     let mut live = live.cloned();
+    let mut superseded = None;
+    if live.is_none()
+        && let Some(first) = provisional(wanted)
+        // Whatever keeps it from being stored: the whole is tried all the same.
+        && let Ok(first) = api.create(&params, &first).await
+    {
+        superseded = Version::of(&first);
+        live = Some(first);
+    }
     loop {
         let attempt = match &live {
             None => api.create(&params, wanted).await,
             Some(live) if is_in_force(live, wanted) => {
-                return Ok(StoredConfiguration { configuration: live.clone(), written: false });
+                return Ok(StoredConfiguration {
+                    configuration: live.clone(),
+                    written: superseded.is_some(),
+                    superseded,
+                });
             }
             Some(live) => {
                 let mut next = wanted.clone();
@@ -221,7 +237,8 @@ pub async fn store(
             {
                 live = api.get_opt(NAME).await?;
             }
-            outcome => return outcome.map(|configuration| StoredConfiguration { configuration, written: true }),
+            Ok(configuration) => return Ok(StoredConfiguration { configuration, written: true, superseded }),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -8,6 +8,7 @@ mod canary_place;
 pub mod generate;
 pub mod guard;
 pub mod likeness;
+mod provisional;
 pub mod scope;
 mod standing;
 #[cfg(test)]

@@ -41,6 +41,21 @@ enum Live {
     Present(Box<ValidatingWebhookConfiguration>),
 }
 
+/// A stored object as it was at one time: uid and resourceVersion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(String, String);
+
+impl Version {
+    pub fn of(object: &ValidatingWebhookConfiguration) -> Option<Self> {
+        object
+            .metadata
+            .uid
+            .clone()
+            .zip(object.metadata.resource_version.clone())
+            .map(|(uid, version)| Self(uid, version))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deviation {
     pub cause: Cause,
@@ -59,6 +74,8 @@ pub struct Standing {
     /// No canary was sent since `wanted` is what it is.
     unproven: bool,
     deviation: Option<Deviation>,
+    /// Our own, and no longer what is stored, however late the watch shows it.
+    superseded: Option<Version>,
     /// Not before this, after a failure.
     pause_until: Option<Instant>,
     /// Failures in a row.
@@ -100,6 +117,7 @@ impl Standing {
             watcher::Event::Init => self.listed = None,
             watcher::Event::InitApply(object) => self.listed = Some(Box::new(object)),
             watcher::Event::InitDone => self.live = self.listed.take().map_or(Live::Absent, Live::Present),
+            watcher::Event::Apply(object) if self.superseded.is_some() && Version::of(&object) == self.superseded => {}
             watcher::Event::Apply(object) => self.live = Live::Present(Box::new(object)),
             watcher::Event::Delete(_) => self.live = Live::Absent,
         }
@@ -147,11 +165,13 @@ impl Standing {
         self.wanted.as_ref().map(|wanted| &wanted.configuration).zip(self.deviation)
     }
 
-    pub fn stored(&mut self, live: ValidatingWebhookConfiguration, now: Instant) {
+    /// `superseded` was stored just before, on the way.
+    pub fn stored(&mut self, live: ValidatingWebhookConfiguration, superseded: Option<Version>, now: Instant) {
         let quiet = self.last_restoration.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
         self.restorations = if quiet { 1 } else { self.restorations.saturating_add(1) };
         self.last_restoration = Some(now);
         self.live = Live::Present(Box::new(live));
+        self.superseded = superseded;
         self.was_in_force = true;
         self.unproven = false;
         self.deviation = None;
@@ -224,7 +244,7 @@ mod tests {
         assert!(!standing.take_unproven());
         standing.desire(wanted("better"));
         assert!(!standing.take_unproven(), "it is not in force");
-        standing.stored(configuration("better"), now);
+        standing.stored(configuration("better"), None, now);
         assert!(!standing.take_unproven(), "the proof began when it was stored");
     }
 
@@ -273,7 +293,7 @@ mod tests {
             let due = standing.assess(false, now).unwrap();
             delays.push(due - now);
             now = due;
-            standing.stored(configuration("good"), now);
+            standing.stored(configuration("good"), None, now);
         }
         assert_eq!(delays, [200, 400, 800, 1000, 1000].map(Duration::from_millis));
 
@@ -294,7 +314,7 @@ mod tests {
         };
         assert_eq!([pause(), pause(), pause()], [RETRY, RETRY * 2, RETRY * 4]);
         assert_eq!((0..9).map(|_| pause()).last(), Some(RETRY_BOUND));
-        standing.stored(configuration("good"), now);
+        standing.stored(configuration("good"), None, now);
         standing.observe(Event::Delete(configuration("good")));
         standing.assess(true, now);
         standing.failed(now);
@@ -315,5 +335,22 @@ mod tests {
         assert_eq!((0..9).map(|_| pause()).last(), Some(REFUSED_RETRY_BOUND));
         standing.desire(wanted("another"));
         assert_eq!(standing.assess(true, now), Some(now));
+    }
+
+    #[test]
+    fn what_was_stored_on_the_way_is_no_tampering() {
+        let now = Instant::now();
+        let mut standing = in_force(now);
+        let at = |label: &str, version: &str| {
+            let mut configuration = configuration(label);
+            configuration.metadata.uid = Some("uid".into());
+            configuration.metadata.resource_version = Some(version.into());
+            configuration
+        };
+        standing.stored(at("good", "2"), Version::of(&at("first", "1")), now);
+        standing.observe(Event::Apply(at("first", "1")));
+        assert_eq!(standing.assess(true, now), None);
+        standing.observe(Event::Apply(at("first", "3")));
+        assert_eq!(standing.assess(true, now), Some(now), "somebody else wrote the same later");
     }
 }
