@@ -372,6 +372,15 @@ async fn children_that_were_altered_past_admission_are_put_right() {
         .await;
     }
 
+    // Nobody would ever take that finalizer away.
+    let held = json!([{"op": "replace", "path": "/spec/containers/0/image", "value": "registry.example/miner:1"},
+        {"op": "add", "path": "/metadata/finalizers", "value": ["example.com/hold"]}]);
+    governed.slip_in(Method::PATCH, &second, &held).await;
+    eventually("the altered Pod to go in spite of its finalizer", async || {
+        get(client, &second).await.is_none().then_some(())
+    })
+    .await;
+
     // A run that the CronJob never made.
     let owner = get(client, "/apis/batch/v1/namespaces/shop/cronjobs/backup").await.unwrap();
     let forged = json!({"apiVersion": "batch/v1", "kind": "Job",

@@ -87,6 +87,8 @@ async fn what_is_dressed_as_kept_is_seen_all_the_same() {
     let forged = [
         (bindings.as_str(), binding(json!({"name": "of-a-deployment", "ownerReferences": of_web}))),
         (&cluster_bindings, binding(json!({"name": "of-a-role", "ownerReferences": of_view}))),
+        // Deleted, it would still bind.
+        (&cluster_bindings, binding(json!({"name": "held", "finalizers": ["example.com/hold"]}))),
         (&cluster_bindings, binding(json!({"name": "system:helper", "labels": bootstrapping}))),
         ("/api/v1/namespaces/shop/pods", pod),
     ];

@@ -9,6 +9,7 @@ use crate::document::{Document, Node};
 use crate::object::ObjectId;
 use crate::snapshot::{EntryClass, KindInfo, SnapshotError};
 
+use super::finalizers;
 use super::tracker::Fingerprint;
 use super::world::{World, is_secret};
 
@@ -28,6 +29,8 @@ pub enum Assessment {
     Unproven(Vec<Finding>),
     /// Unknown to Git as well, but with it data would go: it is reported, and left to people.
     Kept,
+    /// Being deleted, and held by finalizers that got in past admission.
+    Held(Vec<String>),
     /// Being deleted: what becomes of it is seen when it is gone.
     Terminating,
     /// None of gitadel's business, or not decided yet.
@@ -41,10 +44,10 @@ pub enum Assessment {
 pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> Result<Assessment, SnapshotError> {
     let terminating = live.at(&["metadata", "deletionTimestamp"]).is_some();
     let Some(entry) = world.entry(id.as_ref())? else {
-        if terminating {
-            return Ok(Assessment::Free);
-        }
         let class = classify_object(&world.snapshot, kind, live)?;
+        if terminating {
+            return going(world, kind, id, &class, live);
+        }
         return Ok(match class {
             _ if !world.removes(id.as_ref()) => Assessment::Free,
             ObjectClass::Remnant => Assessment::Kept,
@@ -76,6 +79,32 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
     let tolerance = world.tolerance(&entry);
     let findings = difference(live, canonical, &tolerance.latitude(kind));
     Ok(if findings.is_empty() { Assessment::Converged(None) } else { Assessment::Drifted(findings) })
+}
+
+/// Something that Git does not declare is being deleted. Nobody may ever take its finalizers away, and a RoleBinding that is
+/// being deleted still binds. Those of a child can only have come past admission; others may be an operator's, who has to tidy
+/// up after an object that left Git.
+fn going(
+    world: &World,
+    kind: &KindInfo,
+    id: &ObjectId,
+    class: &ObjectClass,
+    live: Node<'_>,
+) -> Result<Assessment, SnapshotError> {
+    if !world.removes(id.as_ref()) {
+        return Ok(Assessment::Free);
+    }
+    let held = match class {
+        ObjectClass::Child { owner } => {
+            let descent = Descent::of(&world.snapshot, id.as_ref(), owner)?;
+            descent.map(|descent| descent.foreign_finalizers(live)).unwrap_or_default()
+        }
+        class if class.is_removable() && !finalizers::foreign(kind, &live.to_value()).is_empty() => {
+            return Ok(Assessment::Terminating);
+        }
+        _ => Vec::new(),
+    };
+    Ok(if held.is_empty() { Assessment::Free } else { Assessment::Held(held) })
 }
 
 fn child(world: &World, id: &ObjectId, owner: &ObjectId, live: Node<'_>) -> Result<Assessment, SnapshotError> {

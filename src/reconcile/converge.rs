@@ -16,6 +16,7 @@ use super::apply::{self, Action, ApplyError};
 use super::assess::{Assessment, assess};
 use super::deletion::DeletionBudget;
 use super::events::EventLog;
+use super::finalizers;
 use super::observed::api_version;
 use super::peers::Peers;
 use super::publish::Publisher;
@@ -159,6 +160,12 @@ impl Workshop {
             (Some(Assessment::Altered(wanted)), Some(live)) => {
                 self.regenerate(&world, kind, work, &live, &wanted).await
             }
+            (Some(Assessment::Held(finalizers)), Some(live)) => {
+                if world.enforces(work.id.as_ref()) {
+                    self.let_go(kind, work, &live, &finalizers).await?;
+                }
+                Ok(())
+            }
             (Some(Assessment::Terminating), _) => Err(ConvergeError::Terminating),
             (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live, UNDECLARED).await,
             (Some(Assessment::Unproven(_)), _) if self.tracker.is_kept(&work.id) => {
@@ -284,6 +291,21 @@ impl Workshop {
         Ok(())
     }
 
+    /// Takes away what keeps an object from going.
+    async fn let_go(
+        &self,
+        kind: &KindInfo,
+        work: &Work,
+        live: &Value,
+        unwanted: &[String],
+    ) -> Result<(), ConvergeError> {
+        let (at, uid) = ((work.id.namespace.as_str(), work.id.name.as_str()), rest::metadata(live, "uid"));
+        if !unwanted.is_empty() {
+            finalizers::take_away(&self.client, kind, at, uid, unwanted).await?;
+        }
+        Ok(())
+    }
+
     async fn delete(
         &self,
         world: &World,
@@ -313,6 +335,9 @@ impl Workshop {
         }
         let at = (work.id.namespace.as_str(), work.id.name.as_str());
         apply::delete(&self.client, kind, at, uid, Propagation::Background).await?;
+        if counted {
+            self.let_go(kind, work, live, &finalizers::foreign(kind, live)).await?;
+        }
         self.tracker.converged(&work.id);
         if work.cause == Cause::Prune {
             self.metrics.pruned.with_label_values(&[world.enforcement_of(work.id.as_ref())]).inc();

@@ -36,6 +36,7 @@ pub mod apply;
 mod assess;
 pub mod converge;
 mod deletion;
+mod finalizers;
 pub mod queue;
 pub mod tracker;
 mod unsettled;

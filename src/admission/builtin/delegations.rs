@@ -255,6 +255,17 @@ pub fn delegated(group: &str, kind: &str) -> &'static [BuiltinDelegation] {
     TABLE.rows(group, kind)
 }
 
+/// Whether a component of Kubernetes has this finalizer in objects of the kind, and takes it away when they go.
+pub fn has_finalizer(group: &str, kind: &str, finalizer: &str) -> bool {
+    const COLLECTORS: [&str; 2] = ["foregroundDeletion", "orphan"];
+    const OF_PODS: &str = "batch.kubernetes.io/job-tracking";
+    let named = format!("metadata.finalizers[={finalizer}]");
+    let rows = ROWS.iter().filter(|row| (row.group, row.kind) == (group, kind));
+    COLLECTORS.contains(&finalizer)
+        || ((group, kind) == ("", "Pod") && finalizer == OF_PODS)
+        || rows.flat_map(|row| row.fields).any(|field| *field == named)
+}
+
 /// Every field that somebody else than Git keeps in this object: a repair carries its live value over.
 ///
 /// `object` is the declared or canonical object: some rows hold only for objects that ask for it, as an aggregated
@@ -317,6 +328,15 @@ mod tests {
         let token = json!({"type": "kubernetes.io/service-account-token"});
         assert!(repaired("", "Secret", &token).contains(&"data".to_owned()));
         assert!(repaired("", "Secret", &json!({"type": "Opaque"})).is_empty());
+    }
+
+    #[test]
+    fn finalizers_belong_to_kinds() {
+        assert!(has_finalizer("", "PersistentVolumeClaim", "kubernetes.io/pvc-protection"));
+        assert!(!has_finalizer(RBAC, "RoleBinding", "kubernetes.io/pvc-protection"));
+        assert!(has_finalizer(RBAC, "RoleBinding", "foregroundDeletion"));
+        assert!(has_finalizer("", "Pod", "batch.kubernetes.io/job-tracking"));
+        assert!(!has_finalizer("", "Pod", "example.com/hold"));
     }
 
     #[test]

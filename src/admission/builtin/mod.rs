@@ -21,7 +21,7 @@ mod writers;
 pub use allotted::allotted;
 pub use bootstrap_policy::{bootstrap_policy, is_bootstrap_policy};
 pub use children::may_own;
-pub use delegations::{BuiltinDelegation, Through, delegated, free_for_repair};
+pub use delegations::{BuiltinDelegation, Through, delegated, free_for_repair, has_finalizer};
 pub use identity::{CONTROLLERS, Identity};
 pub use writers::{Change, Writer, clears_nodes, writers};
 

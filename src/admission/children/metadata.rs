@@ -7,8 +7,13 @@ pub fn wanted(
     child: &Value,
     labels: Map<String, Value>,
     annotations: Map<String, Value>,
-    finalizers: Vec<Value>,
+    mut finalizers: Vec<Value>,
 ) -> Value {
+    if !child["metadata"]["deletionTimestamp"].is_null() {
+        // The API server adds them to what is being deleted, for the garbage collector.
+        let collectors = [json!("foregroundDeletion"), json!("orphan")];
+        finalizers.extend(self::finalizers(child).into_iter().filter(|finalizer| collectors.contains(finalizer)));
+    }
     let mut metadata = child["metadata"].as_object().cloned().unwrap_or_default();
     for (field, value) in [
         ("labels", Value::Object(labels)),

@@ -164,6 +164,19 @@ impl<'a> Descent<'a> {
         })
     }
 
+    /// Finalizers that hold a child, and that neither its template nor a component of Kubernetes has.
+    pub fn foreign_finalizers(&self, child: Node<'_>) -> Vec<String> {
+        let names = |object: Node<'_>| -> Vec<String> {
+            let list = object.at(&["metadata", "finalizers"]).and_then(Node::list);
+            list.into_iter().flat_map(|list| list.iter()).filter_map(|name| name.as_str().map(str::to_owned)).collect()
+        };
+        let Some(wanted) = self.wanted(child).and_then(|wanted| wanted.into_iter().next()) else { return Vec::new() };
+        let (found, wanted) = (names(child), names(wanted.root()));
+        let is_foreign =
+            |name: &String| !wanted.contains(name) && !builtin::has_finalizer(self.id.group, self.id.kind, name);
+        found.into_iter().filter(is_foreign).collect()
+    }
+
     /// Since when every template is known from which a child is made.
     fn known_since(&self) -> Option<Timestamp> {
         let closed = self.snapshot.meta().closed_since.get(&self.source?.name)?;
