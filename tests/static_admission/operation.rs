@@ -134,7 +134,8 @@ async fn the_offline_certificate_is_the_way_out_and_gitadel_comes_back() {
         json!({"metadata": {"annotations": {"mine": "yes"}}}),
     );
     // While gitadel runs it puts back what is missing: that is as the files have it.
-    let uid = get(&offline, OWN).await.unwrap()["metadata"]["uid"].clone();
+    let before = get(&offline, OWN).await.unwrap();
+    let uid = before["metadata"]["uid"].clone();
     assert_eq!(delete.make(&offline, &[]).await.0, 200);
     eventually("the configuration", async || get(&offline, OWN).await.filter(|own| own["metadata"]["uid"] != uid))
         .await;
@@ -167,6 +168,23 @@ async fn the_offline_certificate_is_the_way_out_and_gitadel_comes_back() {
         (mark.make(&protected.governed.client, &[]).await.0 == 200).then_some(())
     })
     .await;
+
+    // Under the name that is free now nothing else can be made, by anybody; what gitadel makes, by everybody.
+    let own = |webhooks: &Value| {
+        let mut object = before.clone();
+        object["metadata"] = json!({"name": "gitadel", "labels": before["metadata"]["labels"]});
+        object["webhooks"] = webhooks.clone();
+        Attempt::new("create", Method::POST, COLLECTION, "application/json", object)
+    };
+    let mut ignored = before["webhooks"].clone();
+    ignored[0]["failurePolicy"] = json!("Ignore");
+    for webhooks in [json!([]), ignored] {
+        let answer = own(&webhooks).make(&protected.governed.client, &[]).await;
+        assert!(is_denied(&answer), "{answer:?}");
+    }
+    let mut same = own(&before["webhooks"]);
+    same.path.push_str("?dryRun=All");
+    assert_eq!(same.make(&protected.governed.client, &[]).await.0, 201);
 
     protected.governed.run();
     protected.governed.obeyed().await;
