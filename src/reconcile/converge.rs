@@ -17,6 +17,7 @@ use super::assess::{Assessment, assess};
 use super::deletion::DeletionBudget;
 use super::events::EventLog;
 use super::finalizers;
+use super::inventory_record::Written;
 use super::observed::api_version;
 use super::peers::Peers;
 use super::publish::Publisher;
@@ -48,6 +49,7 @@ pub struct Workshop {
     /// The baseline is being recorded: what is undeclared may yet become a part of it.
     pub recording: AtomicBool,
     pub unsettled: Unsettled,
+    pub inventories: Written,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +108,7 @@ impl Workshop {
             reverted: Mutex::default(),
             recording: AtomicBool::default(),
             unsettled: Unsettled::default(),
+            inventories: Written::default(),
         }
     }
 

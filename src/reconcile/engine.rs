@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::baseline_record;
 use super::converge::Workshop;
 use super::governor::Governor;
+use super::inventory_record;
 use super::observed::Observed;
 use super::queue::Queue;
 use super::receiver::Receiver;
@@ -96,7 +97,8 @@ impl Engine {
         let client = self.workshop.client.clone();
         let api: Api<Observed> = Api::all_with(client.clone(), &Enforcement::api_resource());
         let mut enforcements = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
-        let mut records = baseline_record::watch(client).boxed();
+        let mut records = baseline_record::watch(client.clone()).boxed();
+        let mut inventories = inventory_record::watch(client).boxed();
         let mut status_tick = tokio::time::interval(STATUS_INTERVAL);
         status_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.cycle.remember();
@@ -110,6 +112,12 @@ impl Engine {
                 Some(event) = records.next() => {
                     let changed = matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone));
                     if changed && self.cycle.records_changed() {
+                        self.schedule.soon();
+                    }
+                }
+                // Nobody but the leader writes one.
+                Some(Ok(event)) = inventories.next() => {
+                    if *self.leader.borrow() && self.workshop.inventories.is_foreign(&event) {
                         self.schedule.soon();
                     }
                 }

@@ -18,7 +18,7 @@ use crate::api::{MANAGER, SYSTEM_NAMESPACE};
 use crate::object::ObjectId;
 
 /// Label that names the Enforcement of a shard.
-pub const ENFORCEMENT_LABEL: &str = "gitadel.dev/inventory-of";
+const ENFORCEMENT_LABEL: &str = "gitadel.dev/inventory-of";
 /// A shard takes new lines while the inventory has at most this many lines a shard: some 300 KiB.
 const LINES_PER_SHARD: usize = 2000;
 
@@ -63,6 +63,11 @@ impl Inventory {
             shards.insert(name.to_owned(), lines);
         }
         Self { shards }
+    }
+
+    /// The names of all shards, those that are empty now as well.
+    pub fn shards(&self) -> impl Iterator<Item = &str> {
+        self.shards.keys().map(String::as_str)
     }
 
     pub fn lines(&self) -> impl Iterator<Item = &Line> {
@@ -125,9 +130,56 @@ fn shard_name(enforcement: &str, id: &ObjectId, digits: usize) -> String {
     format!("{INVENTORY_PREFIX}{enforcement}-x{}", digest.get(..digits).unwrap_or_default())
 }
 
+/// Whether a ConfigMap of this name is a shard of the Enforcement's inventory. A label says nothing: it can be taken off.
+pub fn is_shard_of(name: &str, enforcement: &str) -> bool {
+    let rest = name.strip_prefix(INVENTORY_PREFIX).and_then(|rest| rest.strip_prefix(enforcement));
+    rest.and_then(|rest| rest.strip_prefix("-x")).is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Whether a live shard says what it should, and nothing more.
+pub fn is_as_written(live: &Value, wanted: &Value) -> bool {
+    const SAID: [&str; 7] = [
+        "/data",
+        "/binaryData",
+        "/immutable",
+        "/metadata/labels",
+        "/metadata/annotations",
+        "/metadata/finalizers",
+        "/metadata/ownerReferences",
+    ];
+    SAID.iter().all(|field| live.pointer(field) == wanted.pointer(field))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shard_is_known_by_its_name() {
+        let name = |name: &str| shard_name("all", &line(name).id, 2);
+        assert!(is_shard_of(&name("web"), "all") && is_shard_of(&shard_name("all", &line("web").id, 0), "all"));
+        for other in ["gitadel-inventory-all-7", "gitadel-inventory-all-xyz", "gitadel-inventory-all-x1-x", "mine"] {
+            assert!(!is_shard_of(other, "all"), "{other}");
+        }
+        assert!(is_shard_of("gitadel-inventory-all-x1-x", "all-x1"));
+    }
+
+    #[test]
+    fn what_else_a_shard_says_is_not_gitadels() {
+        let (inventory, changed) = Inventory::default().updated("all", vec![line("web")], &BTreeSet::new());
+        let wanted = inventory.config_map("all", changed.first().unwrap()).unwrap();
+        let mut live = wanted.clone();
+        live["metadata"]["uid"] = json!("1");
+        assert!(is_as_written(&live, &wanted));
+        for (field, value) in [("labels", json!({})), ("annotations", json!({"a": ""})), ("finalizers", json!(["a/b"]))]
+        {
+            let mut live = live.clone();
+            live["metadata"][field] = value;
+            assert!(!is_as_written(&live, &wanted), "{field}");
+        }
+        live["data"][INVENTORY_KEY] = json!("");
+        assert!(!is_as_written(&live, &wanted));
+    }
 
     fn line(name: &str) -> Line {
         Line {

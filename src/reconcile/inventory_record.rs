@@ -1,16 +1,22 @@
-//! Reads the inventory from its shards and writes it there.
+//! Reads the inventory from its shards and writes it there, and tells when somebody else wrote one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures::Stream;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PartialObjectMeta, PostParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
 use super::converge::Workshop;
-use super::inventory::{ENFORCEMENT_LABEL, Inventory, Line};
+use super::inventory::{Inventory, Line, is_as_written, is_shard_of};
+
 use super::refusal::Refusal;
 use super::round::Participant;
+use crate::admission::own::INVENTORY_PREFIX;
 use crate::api::{Action, SYSTEM_NAMESPACE};
 use crate::object::ObjectId;
 use crate::snapshot::EntryClass;
@@ -33,6 +39,39 @@ impl From<kube::Error> for InventoryError {
     fn from(error: kube::Error) -> Self {
         Refusal::from(error).into()
     }
+}
+
+/// The version of each shard as this process wrote it last.
+#[derive(Default)]
+pub struct Written(Mutex<HashMap<String, String>>);
+
+impl Written {
+    fn versions(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, shard: &ConfigMap) {
+        self.versions().insert(shard.name_any(), shard.resource_version().unwrap_or_default());
+    }
+
+    /// Whether somebody else changed a shard, or took it away. A write of one's own that is heard of before its answer
+    /// counts as well: then one round finds nothing to do.
+    pub fn is_foreign(&self, event: &Event<PartialObjectMeta<ConfigMap>>) -> bool {
+        let versions = self.versions();
+        match event {
+            Event::Apply(shard) => {
+                let name = shard.name_any();
+                name.starts_with(INVENTORY_PREFIX) && versions.get(&name) != shard.resource_version().as_ref()
+            }
+            Event::Delete(shard) => versions.contains_key(&shard.name_any()),
+            Event::Init | Event::InitApply(_) | Event::InitDone => false,
+        }
+    }
+}
+
+/// The metadata of all that could be a shard.
+pub fn watch(client: Client) -> impl Stream<Item = Result<Event<PartialObjectMeta<ConfigMap>>, watcher::Error>> + Send {
+    watcher::watcher(Api::namespaced(client, SYSTEM_NAMESPACE), watcher::Config::default()).default_backoff()
 }
 
 /// Brings the shards of a source up to date with what is declared and applied. Lines of `undecided` objects stay.
@@ -78,13 +117,17 @@ pub async fn write(
     if !changed.is_empty() {
         remember(participant).await?;
     }
-    for shard in changed {
+    let written = &workshop.inventories;
+    for shard in next.shards() {
         let known = shards.iter().find(|s| s["metadata"]["name"] == *shard);
-        match next.config_map(name, &shard) {
-            Some(map) => store(&api, map, known).await?,
-            None => {
-                api.delete(&shard, &DeleteParams::default()).await?;
+        match (next.config_map(name, shard), known) {
+            (Some(map), Some(known)) if is_as_written(known, &map) => {}
+            (Some(map), known) => written.note(&store(&api, map, known).await?),
+            (None, Some(_)) => {
+                written.versions().remove(shard);
+                api.delete(shard, &DeleteParams::default()).await?;
             }
+            (None, None) => {}
         }
     }
     Ok(())
@@ -100,8 +143,9 @@ pub async fn read(workshop: &Workshop, enforcement: &str) -> Result<Inventory, I
 }
 
 async fn shards(api: &Api<ConfigMap>, enforcement: &str) -> Result<Vec<Value>, InventoryError> {
-    let shards = api.list(&ListParams::default().labels(&format!("{ENFORCEMENT_LABEL}={enforcement}"))).await?;
-    Ok(shards.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+    let all = api.list(&ListParams::default()).await?;
+    let shards = all.items.into_iter().filter(|map| is_shard_of(&map.name_any(), enforcement));
+    Ok(shards.map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
 /// A commit that the inventory names must be found again, even after a force-push. What leads to it needs no reference
@@ -121,18 +165,15 @@ async fn remember(participant: &Participant) -> Result<(), InventoryError> {
     .await?
 }
 
-async fn store(api: &Api<ConfigMap>, map: Value, known: Option<&Value>) -> Result<(), InventoryError> {
+async fn store(api: &Api<ConfigMap>, map: Value, known: Option<&Value>) -> Result<ConfigMap, InventoryError> {
     let mut map: ConfigMap = serde_json::from_value(map)?;
     let params = PostParams { field_manager: Some(crate::api::MANAGER.into()), ..PostParams::default() };
     match known {
-        None => {
-            api.create(&params, &map).await?;
-        }
+        None => Ok(api.create(&params, &map).await?),
         Some(known) => {
             map.metadata.resource_version = known["metadata"]["resourceVersion"].as_str().map(str::to_owned);
             let name = map.metadata.name.clone().unwrap_or_default();
-            api.replace(&name, &params, &map).await?;
+            Ok(api.replace(&name, &params, &map).await?)
         }
     }
-    Ok(())
 }

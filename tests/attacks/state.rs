@@ -108,6 +108,16 @@ pub fn compared(object: &Value) -> Value {
             object["metadata"]["annotations"] = Value::Null;
         }
     }
+    let is_inventory = object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("gitadel-inventory-"));
+    if let Some(lines) = object["data"]["objects"].as_str().filter(|_| is_inventory) {
+        // A list that is written anew names the commit of today, where the old one named that of each object's beginning.
+        let without_commit = |line: &str| {
+            let words: Vec<_> = line.split(' ').collect();
+            format!("{} {}", words[0], words[words.len() - 1])
+        };
+        let lines: Vec<String> = lines.lines().map(without_commit).collect();
+        object["data"]["objects"] = json!(lines);
+    }
     if let Some(taints) = object["spec"]["taints"].as_array_mut() {
         taints.retain(|taint| !taint["key"].as_str().is_some_and(|key| key.starts_with(CONDITION_TAINTS)));
         if taints.is_empty() {

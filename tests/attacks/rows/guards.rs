@@ -87,6 +87,16 @@ fn records() -> Vec<Attack> {
         json_patch("a record of the baseline", BASELINE, json!([{"op": "remove", "path": "/metadata/labels"}]))
             .undone_past_admission(),
         delete("a record of the baseline", BASELINE).undone_past_admission(),
+        merge("a list of what to prune", INVENTORY, json!({"data": {"objects": forged}})).undone_past_admission(),
+        put("one line more of what to prune", INVENTORY, |shard| {
+            let lines = shard["data"]["objects"].as_str().unwrap();
+            shard["data"]["objects"] = json!(format!("{lines}\n/ConfigMap/default/old 1a2b3c4 shop.yaml"));
+        })
+        .undone_past_admission(),
+        merge("a list that nobody finds", INVENTORY, json!({"metadata": {"labels": null}})).undone_past_admission(),
+        merge("an owner for the list", INVENTORY, json!({"metadata": {"ownerReferences": dead_owner()}}))
+            .undone_past_admission(),
+        delete("the list of what was applied", INVENTORY).undone_past_admission(),
     ])
     .collect()
 }
