@@ -11,6 +11,7 @@ mod attack;
 mod audit;
 #[path = "../support/page.rs"]
 mod page;
+mod races;
 
 mod report;
 mod rows;

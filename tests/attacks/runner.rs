@@ -193,7 +193,7 @@ impl Victim {
     }
 
     /// Waits until the whole cluster is what every row finds. What was made anew has another uid.
-    async fn is_as_before(&mut self) -> Result<(), String> {
+    pub async fn is_as_before(&mut self) -> Result<(), String> {
         let begun = Instant::now();
         loop {
             let now = self.state().await;
