@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn children_by_their_chain_of_owners() {
-        let world = World::new().declare(&deployment());
+        let world =
+            World::new().source(|source| source.scope.excluded_namespaces = Some(Vec::new())).declare(&deployment());
         let owner = ObjectId::new("apps", "Deployment", "shop", "web");
         let claim = owned(
             &object("v1", "PersistentVolumeClaim", "shop", "web-5d4f8c-x7k2p-scratch"),
@@ -169,6 +170,7 @@ mod tests {
         let on_node = |pod: &Value, node: &str| with(pod, "/spec/nodeName", json!(node));
         let annotated = with(&of_node, "/metadata/annotations", json!({"kubernetes.io/config.mirror": "digest"}));
         let mirror = on_node(&annotated, "n1");
+        let of_the_system = |pod: &Value| with(pod, "/metadata/namespace", json!("kube-system"));
         let binding = object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "", "evil");
         let role =
             json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "view"}});
@@ -177,9 +179,10 @@ mod tests {
             (replica_set(), ObjectClass::Child { owner: owner.clone() }),
             (pod(), ObjectClass::Child { owner: owner.clone() }),
             (claim, ObjectClass::Child { owner }),
-            (mirror, ObjectClass::Child { owner: ObjectId::new("", "Node", "", "n1") }),
-            (on_node(&annotated, "n2"), ObjectClass::Undeclared),
-            (on_node(&of_node, "n1"), ObjectClass::Undeclared),
+            (of_the_system(&mirror), ObjectClass::Child { owner: ObjectId::new("", "Node", "", "n1") }),
+            (mirror, ObjectClass::Undeclared),
+            (of_the_system(&on_node(&annotated, "n2")), ObjectClass::Undeclared),
+            (of_the_system(&on_node(&of_node, "n1")), ObjectClass::Undeclared),
             // A reference to a declared object makes nobody its child.
             (owned(&binding, ("rbac.authorization.k8s.io/v1", "ClusterRole", "view")), ObjectClass::Undeclared),
             (owned(&pod(), ("apps/v1", "Deployment", "web")), ObjectClass::Undeclared),

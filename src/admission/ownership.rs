@@ -12,6 +12,10 @@ use crate::snapshot::{Snapshot, SnapshotError};
 /// Set by the kubelet; the API server refuses to change it.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
+/// Where static Pods belong. A Pod that a node makes elsewhere would have whatever labels a Service or a NetworkPolicy there
+/// selects, and no template says which.
+const STATIC_PODS: &str = "kube-system";
+
 /// The owner that an object names as its controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Controller<'a> {
@@ -48,7 +52,7 @@ pub fn is_plausible(
     controller: Controller<'_>,
 ) -> Result<bool, SnapshotError> {
     let Controller { group, kind, .. } = controller;
-    if (group, kind) == ("", "Node") && !is_mirror(object, controller.name) {
+    if (group, kind) == ("", "Node") && !(id.namespace == STATIC_PODS && is_mirror(object, controller.name)) {
         return Ok(false);
     }
     let is_kept = builtin::may_own((group, kind), (id.group, id.kind))

@@ -187,12 +187,15 @@ mod tests {
     #[test]
     fn a_node_has_mirrors_and_no_other_pods() {
         let pod = owned(&without(&pod(), "/metadata/ownerReferences"), ("v1", "Node", "n1"));
+        let pod = with(&pod, "/metadata/namespace", json!("kube-system"));
         let pod = with(&pod, "/spec/nodeName", json!("n1"));
         let mirror = with(&pod, "/metadata/annotations", json!({"kubernetes.io/config.mirror": "digest"}));
-        World::new().expect(&[
+        let elsewhere = with(&mirror, "/metadata/namespace", json!("shop"));
+        World::new().source(|source| source.scope.excluded_namespaces = Some(Vec::new())).expect(&[
             ("a mirror", Review::create(&mirror).by_node("n1"), Allow, RULE.name),
             ("a mirror by another node", Review::create(&mirror).by_node("n2"), Deny, RULE.name),
             ("a mirror by a person", Review::create(&mirror), Deny, RULE.name),
+            ("a mirror among the Pods of others", Review::create(&elsewhere).by_node("n1"), Deny, "undeclared"),
             ("a Pod that would be started", Review::create(&pod).by_node("n1"), Deny, "undeclared"),
         ]);
     }

@@ -70,8 +70,7 @@ fn workloads() -> Vec<Attack> {
                 "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": uid_of("/api/v1/nodes/n1"), "controller": true}]}));
             pod["spec"]["nodeName"] = json!("n1");
             pod
-        })
-        .rejected_by("child"),
+        }),
         create("a ReplicaSet", "/apis/apps/v1/namespaces/shop/replicasets", workload("apps/v1", "ReplicaSet")),
         create("a ReplicaSet that names a Deployment as its owner", "/apis/apps/v1/namespaces/shop/replicasets", {
             let mut set = workload("apps/v1", "ReplicaSet");
