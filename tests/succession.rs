@@ -100,12 +100,19 @@ async fn a_commit_over_drift_is_one_write() {
     assert_eq!(spec["template"]["spec"]["containers"][0]["image"], "registry.example/web:2");
     assert_eq!((&spec["replicas"], &spec["template"]["metadata"]["labels"]["mine"]), (&json!(2), &Value::Null));
     assert_eq!(live["metadata"]["generation"], declared + 2, "the drift was one write, and what undid it another");
-    eventually("the Pods of the commit", async || (governed.replica_sets().await.len() == 3).then_some(())).await;
-    let sets = governed.replica_sets().await;
     let image = |set: &Value| set["spec"]["template"]["spec"]["containers"][0]["image"].clone();
-    let new = sets.iter().find(|set| image(set) == "registry.example/web:2").expect("a ReplicaSet of the commit");
+    let of_commit = async || {
+        let sets = governed.replica_sets().await;
+        sets.into_iter().find(|set| image(set) == "registry.example/web:2")
+    };
+    let new = eventually("the Pods of the commit", of_commit).await;
     let revision = &new["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
-    assert_eq!(revision, "3", "the first Pods did not come back in between: {sets:#?}");
+    assert_eq!(revision, "3", "the first Pods did not come back in between: {new:#}");
+    let is_of_drift = |set: &Value| set["metadata"]["labels"]["mine"] == "yes";
+    eventually("the Pods of the drift to go", async || {
+        (!governed.replica_sets().await.iter().any(is_of_drift)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
