@@ -4,8 +4,7 @@
 //! answer, and it must never call undeclared what Kubernetes' own components keep: the reconciler removes what is.
 
 use super::own::is_own;
-use super::ownership::{self, Controller};
-use super::{computed, generated};
+use super::{computed, generated, ownership};
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{EntryClass, KindInfo, Snapshot, SnapshotError};
@@ -16,7 +15,7 @@ pub enum ObjectClass {
     Baseline,
     /// It left Git and was not pruned.
     Retained,
-    /// Its chain of controllers ends in a governed object, or in a node.
+    /// Its chain of controllers, or of an operator's owners, ends in a governed object, or in a node.
     Child {
         owner: ObjectId,
     },
@@ -106,10 +105,7 @@ pub(super) fn classify_unlisted(
     if generated::is_bootstrap(id, object) {
         return Ok(ObjectClass::Bootstrap);
     }
-    if let Some(controller) = Controller::of(object)
-        && ownership::is_plausible(snapshot, id, object, controller)?
-        && let Some(owner) = ownership::root(snapshot, id.namespace, controller)?
-    {
+    if let Some(owner) = ownership::owner(snapshot, id, object)? {
         return Ok(ObjectClass::Child { owner });
     }
     if let Some(by) = generated::generated_by(snapshot, id, object)? {

@@ -3,6 +3,9 @@
 //! The objects between a Pod and its Deployment are not in the snapshot, and a Pod may be judged milliseconds after
 //! another replica judged its ReplicaSet. But their names say where they come from: `web-5d4f8c7b9` is a ReplicaSet of
 //! `web`, `backup-29384720` a Job of `backup`.
+//!
+//! Kubernetes' own components always say which owner is the controller. Operators often do not, so of what an Enforcement
+//! leaves to one any owner counts that it names.
 
 use super::{builtin, delegation, endpoints};
 use crate::document::Node;
@@ -27,8 +30,11 @@ pub struct Controller<'a> {
 
 impl<'a> Controller<'a> {
     pub fn of(object: Node<'a>) -> Option<Self> {
-        let references = object.at(&["metadata", "ownerReferences"])?.list()?;
-        let reference = references.iter().find(|r| r.get("controller").and_then(Node::as_bool) == Some(true))?;
+        let is_controller = |r: &Node<'a>| r.get("controller").and_then(Node::as_bool) == Some(true);
+        Self::named(references(object).find(is_controller)?)
+    }
+
+    fn named(reference: Node<'a>) -> Option<Self> {
         let text = |key| reference.get(key).and_then(Node::as_str);
         let api_version = text("apiVersion")?;
         Some(Self {
@@ -40,12 +46,38 @@ impl<'a> Controller<'a> {
     }
 }
 
+fn references(object: Node<'_>) -> impl Iterator<Item = Node<'_>> {
+    object.at(&["metadata", "ownerReferences"]).and_then(Node::list).into_iter().flat_map(|list| list.iter())
+}
+
+/// The governed object (or the node) to which an object belongs by the owners that it names.
+///
+/// # Errors
+/// An entry of the snapshot is damaged.
+pub fn owner(snapshot: &Snapshot, id: ObjectRef<'_>, object: Node<'_>) -> Result<Option<ObjectId>, SnapshotError> {
+    if let Some(controller) = Controller::of(object) {
+        let plausible = is_plausible(snapshot, id, object, controller)?;
+        return if plausible { root(snapshot, id.namespace, controller) } else { Ok(None) };
+    }
+    let mut owners = references(object).filter_map(Controller::named).peekable();
+    if owners.peek().is_none() || !delegation::is_left_to_somebody(snapshot, id, object) {
+        return Ok(None);
+    }
+    // Nodes come and go undeclared: what they own is nobody's whom Git knows.
+    for owner in owners.filter(|owner| (owner.group, owner.kind) != ("", "Node")) {
+        if let Some(root) = root(snapshot, id.namespace, owner)? {
+            return Ok(Some(root));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether the object may have this controller: Kubernetes' own components make such objects for such owners, or an
 /// Enforcement leaves such an object to an operator.
 ///
 /// # Errors
 /// An entry of the snapshot is damaged.
-pub fn is_plausible(
+fn is_plausible(
     snapshot: &Snapshot,
     id: ObjectRef<'_>,
     object: Node<'_>,

@@ -279,7 +279,7 @@ pub struct Delegation {
     pub name: Option<String>,
     /// The fields, such as `spec.replicas` or `metadata.annotations[example.com/*]`. Where they hold all that an object
     /// says beside its metadata (`spec`, say), the user also makes and removes such objects, if they have a declared one
-    /// for their controller, or are what Kubernetes itself would keep for one: an operator's children, a provisioner's
+    /// for their owner, or are what Kubernetes itself would keep for one: an operator's children, a provisioner's
     /// volumes.
     #[schemars(length(min = 1, max = 64))]
     pub fields: Vec<String>,

@@ -185,6 +185,56 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_need_not_say_that_the_owner_is_the_controller() {
+        let secret = |owner: (&str, &str, &str)| {
+            let bare = json!({"apiVersion": "v1", "kind": "Secret", "data": {"key": "YQ=="},
+                "metadata": {"name": "members", "namespace": "shop"}});
+            without(&owned(&bare, owner), "/metadata/ownerReferences/0/controller")
+        };
+        let known = secret(("apps/v1", "Deployment", "web"));
+        let denied = with(&known, "/metadata/ownerReferences/0/controller", json!(false));
+        let mut two = secret(("v1", "ConfigMap", "unknown"));
+        let second = known["metadata"]["ownerReferences"][0].clone();
+        two["metadata"]["ownerReferences"].as_array_mut().unwrap().push(second);
+        let node = secret(("v1", "Node", "n1"));
+        let recreated = with(&known, "/metadata/ownerReferences/0/uid", json!("d-0"));
+        let by = |review: Review| review.by("operator");
+        let delegated = |field| delegation("operator", ("", "Secret"), field, None);
+        let world = |field| {
+            let world = World::new().entry(&deployment(), |draft| draft.uid = Some("d-1".into()));
+            world.source(|source| source.delegations = vec![delegated(field)])
+        };
+        world("data").expect(&[
+            ("an owner", by(Review::create(&known)), Allow, RULE.name),
+            ("an owner that is no controller", by(Review::create(&denied)), Allow, RULE.name),
+            ("one of two", by(Review::create(&two)), Allow, RULE.name),
+            ("a Pod, by its name", by(Review::create(&secret(("v1", "Pod", "web-5d4f8c-x7k2p")))), Allow, RULE.name),
+            ("removed", by(Review::delete(&known)), Allow, RULE.name),
+            ("collected", Review::delete(&known).by(&controller("generic-garbage-collector")), Allow, RULE.name),
+            ("changed", by(Review::update(&known, &with(&known, "/data/key", json!("Yg==")))), Allow, RULE.name),
+            ("set free", by(Review::update(&known, &without(&known, "/metadata/ownerReferences"))), Deny, RULE.name),
+            ("by another", Review::create(&known), Deny, RULE.name),
+            ("removed by another", Review::delete(&known), Deny, RULE.name),
+            ("of nobody", by(Review::create(&secret(("apps/v1", "Deployment", "other")))), Deny, "undeclared"),
+            ("of a node", by(Review::create(&node)), Deny, "undeclared"),
+            ("of one that was there before", by(Review::create(&recreated)), Deny, "undeclared"),
+            (
+                "a controller that is unknown counts before an owner",
+                by(Review::create(&with(&two, "/metadata/ownerReferences/0/controller", json!(true)))),
+                Deny,
+                "undeclared",
+            ),
+        ]);
+        world("data[other]").expect(&[("not left to anybody", by(Review::create(&known)), Deny, "undeclared")]);
+        World::new().declare(&deployment()).expect(&[(
+            "not delegated",
+            by(Review::create(&known)),
+            Deny,
+            "undeclared",
+        )]);
+    }
+
+    #[test]
     fn a_node_has_mirrors_and_no_other_pods() {
         let pod = owned(&without(&pod(), "/metadata/ownerReferences"), ("v1", "Node", "n1"));
         let pod = with(&pod, "/metadata/namespace", json!("kube-system"));
