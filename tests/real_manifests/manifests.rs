@@ -6,6 +6,8 @@ use std::process::Command;
 use gitadel::demo::control_plane::assets;
 use serde_json::{Value, json};
 
+use crate::support::go::module;
+
 const ARGO_CD: &str = "github.com/argoproj/argo-cd/v2@v2.14.21";
 /// podinfo 6.9.2; its tags are no versions to Go.
 const PODINFO: &str = "github.com/stefanprodan/podinfo@v1.8.1-0.20250910200901-e86405a8674e";
@@ -72,18 +74,6 @@ pub fn delegations() -> Value {
 
 fn namespace(name: &str) -> String {
     format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n")
-}
-
-/// The directory of a Go module, whose checksum Go verifies.
-fn module(module: &str) -> PathBuf {
-    // Outside of any Go module of this repository.
-    let directory = std::env::temp_dir();
-    let output = Command::new("go").current_dir(directory).args(["mod", "download", "-json", module]).output();
-    let output = output.expect("Go is installed");
-    let said: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("go mod download {module}: {}", String::from_utf8_lossy(&output.stderr)));
-    let directory = said["Dir"].as_str().unwrap_or_else(|| panic!("go mod download {module}: {said}"));
-    directory.into()
 }
 
 fn in_namespace(namespace: &str, files: &[PathBuf]) -> String {

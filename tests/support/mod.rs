@@ -7,6 +7,7 @@
 
 pub mod bypass;
 pub mod git;
+pub mod go;
 pub mod governed;
 pub mod http;
 pub mod metrics;
