@@ -329,7 +329,7 @@ impl Workshop {
         }
         // A prune was counted against the guard as a whole, before it began.
         let counted = work.cause != Cause::Prune && !is_canary(work.id.as_ref());
-        if counted {
+        if counted && DeletionBudget::holds(&work.id.kind) {
             let limit = self.deletions.limit(world, &work.id);
             if !self.deletions.take(limit) {
                 return Err(ConvergeError::DeletionGuard(limit));

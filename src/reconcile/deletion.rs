@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::world::World;
 use crate::api::Problem;
-use crate::object::ObjectId;
+use crate::object::{GroupKind, ObjectId};
 use crate::snapshot::Source;
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -20,6 +20,12 @@ pub struct DeletionBudget {
 }
 
 impl DeletionBudget {
+    /// Whether the budget is meant for objects of a kind. Registrations of webhooks and policies are removed however many there
+    /// are: with them goes nothing but what they do to the writes of others, and gitadel's own wait for it.
+    pub fn holds(kind: &GroupKind) -> bool {
+        kind.group != "admissionregistration.k8s.io"
+    }
+
     /// Takes one deletion out of a budget of `limit` a minute; false where none is left.
     pub fn take(&self, limit: u32) -> bool {
         self.take_at(limit, Instant::now())
@@ -93,6 +99,13 @@ mod tests {
     use super::super::webhook_configuration::testing::source;
     use super::*;
     use crate::api::Scope;
+
+    #[test]
+    fn registrations_are_not_for_the_budget() {
+        let kind = |group: &str, kind: &str| DeletionBudget::holds(&GroupKind::new(group, kind));
+        assert!(kind("", "ConfigMap") && kind("rbac.authorization.k8s.io", "ClusterRoleBinding"));
+        assert!(!kind("admissionregistration.k8s.io", "MutatingAdmissionPolicy"));
+    }
 
     #[test]
     fn what_is_held_back_is_told_of_whose_scope_it_is_in_until_it_is_gone() {

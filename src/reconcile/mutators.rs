@@ -9,6 +9,16 @@ use std::time::{Duration, Instant};
 /// Longer than an API server takes to obey.
 const LAG: Duration = Duration::from_secs(3);
 
+/// Who waits longer than this says so, and tries again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "mutating webhooks or policies come and go all the time: no commit can be brought about meanwhile. Find out who makes them, \
+     and take away the permission"
+)]
+pub struct Restless;
+
 #[derive(Default)]
 pub struct MutatorChanges(Mutex<Changes>);
 
@@ -35,11 +45,15 @@ impl MutatorChanges {
     }
 
     /// Waits until the API servers obey.
-    pub async fn obeyed(&self) {
+    ///
+    /// # Errors
+    /// There was no end of changes.
+    pub async fn obeyed(&self) -> Result<(), Restless> {
+        let began = Instant::now();
         loop {
-            let remaining = self.changes().remaining(Instant::now());
+            let remaining = self.changes().to_wait_for(began, Instant::now())?;
             if remaining.is_zero() {
-                return;
+                return Ok(());
             }
             tokio::time::sleep(remaining).await;
         }
@@ -47,6 +61,14 @@ impl MutatorChanges {
 }
 
 impl Changes {
+    fn to_wait_for(&self, began: Instant, now: Instant) -> Result<Duration, Restless> {
+        let remaining = self.remaining(now);
+        if !remaining.is_zero() && now.saturating_duration_since(began) >= PATIENCE {
+            return Err(Restless);
+        }
+        Ok(remaining)
+    }
+
     fn remaining(&self, now: Instant) -> Duration {
         self.last.map_or(Duration::ZERO, |last| (last + LAG).saturating_duration_since(now))
     }
@@ -55,6 +77,16 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_changes_something_all_the_time_is_not_waited_for() {
+        let began = Instant::now();
+        let now = began + PATIENCE;
+        let last = |last| Changes { count: 1, last: Some(last) };
+        assert!(last(now).to_wait_for(began, now).is_err());
+        assert!(matches!(last(now).to_wait_for(now, now), Ok(LAG)), "it has only begun to wait");
+        assert!(last(began).to_wait_for(began, now).is_ok_and(|remaining| remaining.is_zero()));
+    }
 
     #[test]
     fn each_change_is_waited_for() {

@@ -226,8 +226,8 @@ async fn a_mutator_that_comes_while_a_commit_is_canonicalised() {
                     let is_made = send(&client, Method::POST, &collection, &object).await.is_ok();
                     made.fetch_add(usize::from(is_made), Ordering::Relaxed);
                 }
-                // So seldom that the guard against mass deletion does not speak.
-                tokio::time::sleep(Duration::from_secs(3)).await;
+                // More in a minute than the guard against mass deletion lets go.
+                tokio::time::sleep(Duration::from_millis(300)).await;
             }
         }
     });

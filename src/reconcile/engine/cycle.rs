@@ -22,6 +22,7 @@ use crate::reconcile::environment::{Environment, EnvironmentError};
 use crate::reconcile::governor::Governor;
 use crate::reconcile::inventory_record;
 use crate::reconcile::kinds::{Kinds, KindsError};
+use crate::reconcile::mutators::Restless;
 use crate::reconcile::openapi::ListSchemas;
 use crate::reconcile::peers::Step;
 use crate::reconcile::publish::{Edit, PublishError};
@@ -43,6 +44,8 @@ pub enum CycleError {
     Environment(#[from] EnvironmentError),
     #[error(transparent)]
     Baseline(#[from] RecordError),
+    #[error(transparent)]
+    Restless(#[from] Restless),
     #[error("gitadel is stopping")]
     Stopped,
 }
@@ -129,7 +132,7 @@ impl Cycle {
         self.keep_watch(&mut enforcements.known, &participants, &kinds).await?;
         left_undone |= baselines::settle_doubts(&workshop, &kinds, &mut enforcements.known).await?;
         let mutators = &workshop.tracker.mutators;
-        stop.run_until_cancelled(mutators.obeyed()).await.ok_or(CycleError::Stopped)?;
+        stop.run_until_cancelled(mutators.obeyed()).await.ok_or(CycleError::Stopped)??;
         let mutator_changes = mutators.count();
         let environment = Environment::read(&workshop.client).await?;
         let round = Round {
