@@ -327,6 +327,55 @@ async fn a_stolen_controller_runs_nothing_but_what_git_declares() {
     assert!(said.stderr.contains("only its controller creates it"), "{said:?}");
 }
 
+const MUTATOR: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: sidecars}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]
+  matchConditions: [{name: web, expression: "object.metadata.?labels['app'].orValue('') == 'web'"}]
+  reinvocationPolicy: Never
+  mutations:
+  - patchType: JSONPatch
+    jsonPatch:
+      expression: >-
+        [JSONPatch{op: "add", path: "/spec/containers/-", value: Object.spec.containers{name: "proxy",
+        image: "registry.example/proxy:1", env: [Object.spec.containers.env{name: "OWNER",
+        value: object.metadata.ownerReferences[0].name}]}}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: sidecars}
+spec: {policyName: sidecars}
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declared_mutator_adds_what_it_adds_and_nobody_else_does() {
+    let governed = start().await;
+    governed.commit("sidecars", &[("mutator.yaml", MUTATOR)]);
+    governed.notify().await;
+    governed.converged().await;
+    let old = until_running(&governed, "web", "web:1", 2).await;
+    let has_proxy = |pod: &Value| pod["spec"]["containers"][1]["image"] == "registry.example/proxy:1";
+    assert!(!old.iter().any(has_proxy), "Pods from before stay as they are");
+    // The API server obeys a new policy some moments after it was made.
+    let new = eventually("a Pod with what the mutator adds", async || {
+        replaced(&governed, "web:1").await;
+        running(&governed, "web", "web:1").await.into_iter().find(has_proxy)
+    })
+    .await;
+    assert_eq!(new["spec"]["containers"][1]["env"][0]["value"], new["metadata"]["ownerReferences"][0]["name"]);
+
+    let path = format!("{PODS}/{}", new["metadata"]["name"].as_str().unwrap());
+    let miner = json!([{"op": "replace", "path": "/spec/containers/1/image", "value": "registry.example/miner:1"}]);
+    let error = send(&governed.client, Method::PATCH, &path, &miner).await.unwrap_err().to_string();
+    assert!(error.contains("whose template yields another: spec.containers[name=proxy]"), "{error}");
+    governed.slip_in(Method::PATCH, &path, &miner).await;
+    eventually("the altered Pod to go", async || get(&governed.client, &path).await.is_none().then_some(())).await;
+    until_running(&governed, "web", "web:1", 2).await;
+}
+
 /// Sets a value; the place above it is there, or is made.
 fn place(object: &mut Value, pointer: &str, value: Value) {
     let mut at = object;

@@ -34,6 +34,10 @@ pub fn carried(before: &Snapshot, draft: &EntryDraft, now: Timestamp) -> Result<
     if present.is_none() && replaced.is_none() && earlier == HistoryDraft::default() {
         return Ok(earlier);
     }
-    let since = earlier.since.or(Some(now));
-    Ok(HistoryDraft { since, ..earlier }.after(replaced, present.as_ref()))
+    let HistoryDraft { mut templates, mutated, since } = earlier;
+    if mutated != draft.history.mutated {
+        templates.splice(..0, mutated);
+    }
+    let (mutated, since) = (draft.history.mutated.clone(), since.or(Some(now)));
+    Ok(HistoryDraft { templates, mutated, since }.after(replaced, present.as_ref()))
 }

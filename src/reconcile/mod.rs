@@ -19,6 +19,7 @@ pub mod canonicalise;
 mod canonicaliser;
 pub mod environment;
 mod inputs;
+mod mutated;
 mod mutators;
 pub mod predict;
 

@@ -197,12 +197,13 @@ impl Round<'_> {
         let sources: Vec<Source> = self.participants.iter().map(|p| p.source.clone()).collect();
         let sealed = sealed(self.participants);
         let environment = self.environment.digest.clone();
+        let has_mutators = !self.environment.is_predictable();
         self.workshop
             .publisher
             .publish(move |_, meta| {
                 (meta.sources, meta.sealed) = (sources, sealed);
                 meta.kinds = kinds.all().map(|kind| kind.info.clone()).collect();
-                meta.environment = environment;
+                (meta.environment, meta.has_mutators) = (environment, has_mutators);
                 Some(Edit { kinds: Some(kinds), ..Edit::default() })
             })
             .await?;

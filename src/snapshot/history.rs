@@ -17,6 +17,8 @@ const MOST: usize = 10;
 pub struct HistoryDraft {
     /// The latest first.
     pub templates: Vec<Value>,
+    /// What declared mutators make of a Pod of the present template, where that is something else.
+    pub mutated: Option<Value>,
     /// Every template since then is here, or was given up because nothing is left of it.
     pub since: Option<Timestamp>,
 }
@@ -24,21 +26,21 @@ pub struct HistoryDraft {
 impl HistoryDraft {
     /// The history of an object whose template was `replaced` by `present`.
     pub fn after(self, replaced: Option<Value>, present: Option<&Value>) -> Self {
-        let Self { templates, since } = self;
+        let Self { templates, mutated, since } = self;
         let mut kept: Vec<Value> = Vec::new();
         for template in replaced.into_iter().chain(templates) {
             if Some(&template) != present && !kept.contains(&template) && kept.len() < MOST {
                 kept.push(template);
             }
         }
-        Self { templates: kept, since }
+        Self { templates: kept, mutated, since }
     }
 
     /// The history of an object from which children are made, or were, of another template.
     pub fn with(self, found: Vec<Value>, present: Option<&Value>) -> Self {
-        let Self { mut templates, since } = self;
+        let mut templates = self.templates.clone();
         templates.extend(found);
-        Self { templates, since }.after(None, present)
+        Self { templates, ..self }.after(None, present)
     }
 
     /// The history of an object of whose earlier templates nothing is left.
@@ -50,6 +52,9 @@ impl HistoryDraft {
         if !self.templates.is_empty() {
             head.insert("templates".to_owned(), Value::Array(self.templates.clone()));
         }
+        if let Some(mutated) = &self.mutated {
+            head.insert("mutated".to_owned(), mutated.clone());
+        }
         if let Some(since) = self.since {
             head.insert("since".to_owned(), since.as_second().into());
         }
@@ -60,6 +65,7 @@ impl HistoryDraft {
 pub(super) fn replace(head: &mut Value, history: &HistoryDraft) {
     if let Some(head) = head.as_object_mut() {
         head.remove("templates");
+        head.remove("mutated");
         head.remove("since");
         history.encode(head);
     }
@@ -76,13 +82,22 @@ impl<'a> History<'a> {
         templates.into_iter().flat_map(|templates| templates.iter())
     }
 
+    /// What declared mutators make of a Pod of the present template, where that is something else.
+    pub fn mutated(self) -> Option<Node<'a>> {
+        self.0.get("mutated")
+    }
+
     /// Every template since then is known. None: of no time can that be said.
     pub fn since(self) -> Option<Timestamp> {
         Timestamp::from_second(self.0.get("since").and_then(Node::as_i64)?).ok()
     }
 
     pub fn to_draft(self) -> HistoryDraft {
-        HistoryDraft { templates: self.templates().map(Node::to_value).collect(), since: self.since() }
+        HistoryDraft {
+            templates: self.templates().map(Node::to_value).collect(),
+            mutated: self.mutated().map(Node::to_value),
+            since: self.since(),
+        }
     }
 }
 

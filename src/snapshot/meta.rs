@@ -43,6 +43,9 @@ pub struct Meta {
     /// Certificates of the authorities of the cluster, as PEM; empty where they are not known.
     #[serde(default)]
     pub root_authorities: String,
+    /// There are mutators: what they make of Pods follows from no template.
+    #[serde(default)]
+    pub has_mutators: bool,
     /// Since when what is not declared is rejected, by Enforcement: of what was made before, nobody can tell here from what.
     #[serde(default)]
     pub closed_since: BTreeMap<String, Timestamp>,

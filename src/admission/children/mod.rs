@@ -30,7 +30,7 @@ use crate::api::{Children, Undeclared};
 use crate::compare::{Fault, Finding, Latitude, ListSchema, Path, Segment, difference, judge as compare, judge_create};
 use crate::document::{Document, Node};
 use crate::object::{ObjectId, ObjectRef};
-use crate::snapshot::{Entry, Snapshot, SnapshotError, Source};
+use crate::snapshot::{Entry, EntryClass, Snapshot, SnapshotError, Source};
 
 use replica_set::most_replicas;
 pub use settled::is_settled;
@@ -44,6 +44,15 @@ pub fn template_of<'a>(group: &str, kind: &str, owner: Node<'a>) -> Option<Node<
         ("batch", "CronJob") => owner.at(&["spec", "jobTemplate"]),
         _ => None,
     }
+}
+
+/// Stands for the hash of a Deployment's template, in what mutators make of its Pods.
+pub const HASH: &str = "0gitadel0hash0";
+
+/// The template of the Pods that are made for an object.
+pub fn pod_template_of<'a>(group: &str, kind: &str, owner: Node<'a>) -> Option<Node<'a>> {
+    let template = template_of(group, kind, owner)?;
+    if kind == "CronJob" { template.at(&["spec", "template"]) } else { Some(template) }
 }
 
 /// A child and the governed object at the end of its chain of controllers.
@@ -66,7 +75,9 @@ impl<'a> Descent<'a> {
         };
         let meta = snapshot.meta();
         let source = entry.source().and_then(|index| meta.sources.get(index)).or_else(|| meta.answer(id));
-        let by_template = source.is_some_and(|source| source.children == Children::ByTemplate);
+        // Nobody asks what mutators make of the Pods of what Git does not declare.
+        let is_foreseen = id.kind != "Pod" || !meta.has_mutators || entry.class() == EntryClass::Declared;
+        let by_template = is_foreseen && source.is_some_and(|source| source.children == Children::ByTemplate);
         Ok(by_template.then_some(Self { snapshot, id, owner: entry, source }))
     }
 
@@ -76,13 +87,26 @@ impl<'a> Descent<'a> {
         let owner = self.owner.id();
         let canonical = self.owner.canonical()?;
         let declared = template_of(owner.group, owner.kind, canonical)?.to_value();
+        let mutated = self.mutated(owner.kind, &declared);
         let (owner_object, child) = (canonical.to_value(), child.to_value());
         let earlier = self.owner.history().templates().map(Node::to_value);
         let yielded = |template: Value| self.yielded(&owner_object, &template, &child);
         std::iter::once(declared)
+            .chain(mutated)
             .chain(earlier)
             .map(|template| yielded(template).map(|wanted| Document::from_value(&wanted)))
             .collect()
+    }
+
+    /// What mutators make of a Pod, in the place of the template that it comes from.
+    fn mutated(&self, owner: &str, declared: &Value) -> Option<Value> {
+        let pod = self.owner.history().mutated().filter(|_| self.id.kind == "Pod")?.to_value();
+        if owner != "CronJob" {
+            return Some(pod);
+        }
+        let mut job = declared.clone();
+        job["spec"]["template"] = pod;
+        Some(job)
     }
 
     fn yielded(&self, owner: &Value, template: &Value, child: &Value) -> Option<Value> {
@@ -94,7 +118,7 @@ impl<'a> Descent<'a> {
             ("ReplicaSet", "Deployment", "Deployment") => Some(replica_set::wanted(owner, template, child)),
             ("Pod", "ReplicaSet", "Deployment") => {
                 let hash = controller.name.strip_prefix(root.name)?.strip_prefix('-')?;
-                pod(template, Origin::ReplicaSet { hash: Some(hash) })
+                pod(&with_hash(template, hash)?, Origin::ReplicaSet { hash: Some(hash) })
             }
             ("Pod", "ReplicaSet", "ReplicaSet") | ("Pod", "ReplicationController", "ReplicationController") => {
                 pod(template, Origin::ReplicaSet { hash: None })
@@ -219,6 +243,12 @@ pub enum Stray {
     Foreign { findings: Vec<Finding> },
     /// The same, but it is older than what is known of the templates: it may follow from one that was declared before.
     Unproven { findings: Vec<Finding> },
+}
+
+/// A mutator may have put the hash anywhere.
+fn with_hash(template: &Value, hash: &str) -> Option<Value> {
+    let text = template.to_string();
+    if text.contains(HASH) { serde_json::from_str(&text.replace(HASH, hash)).ok() } else { Some(template.clone()) }
 }
 
 fn is_of_metadata(finding: &Finding) -> bool {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Round;
-use crate::object::ObjectId;
+use crate::object::{GroupKind, ObjectId};
 use crate::reconcile::canonicalise::{CanonicaliseError, LiveState, Pending, Provenance, align};
 use crate::reconcile::canonicaliser::Question;
 use crate::reconcile::desired::Declaration;
 use crate::reconcile::inputs::Inputs;
+use crate::reconcile::mutated;
 use crate::reconcile::queue::Live;
 use crate::reconcile::rest;
 use crate::reconcile::tracker::Fingerprint;
@@ -130,7 +131,10 @@ impl Round<'_> {
             // must not wait for the next snapshot. A child of another uid is collected by Kubernetes itself.
             uid: None,
             problem: None,
-            history: HistoryDraft::default(),
+            history: HistoryDraft {
+                mutated: entry.as_ref().and_then(|entry| entry.history().mutated()).map(|pod| pod.to_value()),
+                ..HistoryDraft::default()
+            },
         };
         let manifest = match state.manifest(&declaration.file, declaration.index).await {
             Ok(manifest) => manifest,
@@ -183,6 +187,7 @@ impl Round<'_> {
                 self.workshop.metrics.canonicalisations.with_label_values(&[how]).inc();
                 let (masked, secret) = self.canonicaliser.masked(world, &id, canonical.object);
                 draft.lines = Some(self.lines(&id, &manifest, Some(&masked)));
+                draft.history.mutated = self.mutated(&kind.info, &id, &masked).await;
                 draft.canonical = Some(masked);
                 draft.version = declaration.summary.api_version.clone();
                 Prepared {
@@ -206,6 +211,21 @@ impl Round<'_> {
                 self.workshop.metrics.canonicalisations.with_label_values(&["failed"]).inc();
                 let retry = error.is_temporary();
                 Prepared::failed(draft, error, retry)
+            }
+        }
+    }
+
+    /// What the mutators that there are make of the Pods of an object.
+    async fn mutated(&self, kind: &KindInfo, id: &ObjectId, canonical: &Value) -> Option<Value> {
+        if self.environment.is_predictable() {
+            return None;
+        }
+        let pods = self.kinds.info(&GroupKind::new("", "Pod"))?;
+        match mutated::pod_of(&self.workshop.client, pods, kind, id, canonical).await {
+            Ok(pod) => pod,
+            Err(error) => {
+                tracing::warn!(object = %id, %error, "what mutators make of its Pods is not known: they are judged by its template");
+                None
             }
         }
     }
