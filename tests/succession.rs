@@ -101,14 +101,17 @@ async fn a_commit_over_drift_is_one_write() {
     assert_eq!((&spec["replicas"], &spec["template"]["metadata"]["labels"]["mine"]), (&json!(2), &Value::Null));
     assert_eq!(live["metadata"]["generation"], declared + 2, "the drift was one write, and what undid it another");
     let image = |set: &Value| set["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    let is_of_drift = |set: &Value| set["metadata"]["labels"]["mine"] == "yes";
     let of_commit = async || {
         let sets = governed.replica_sets().await;
         sets.into_iter().find(|set| image(set) == "registry.example/web:2")
     };
     let new = eventually("the Pods of the commit", of_commit).await;
-    let revision = &new["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
-    assert_eq!(revision, "3", "the first Pods did not come back in between: {new:#}");
-    let is_of_drift = |set: &Value| set["metadata"]["labels"]["mine"] == "yes";
+    assert_eq!(new["metadata"]["labels"]["mine"], Value::Null);
+    let sets = governed.replica_sets().await;
+    let first = sets.iter().find(|set| image(set) == "registry.example/web:1" && !is_of_drift(set)).expect("the first");
+    let revision = &first["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+    assert_eq!(revision, "1", "the first Pods did not come back in between: {first:#}");
     eventually("the Pods of the drift to go", async || {
         (!governed.replica_sets().await.iter().any(is_of_drift)).then_some(())
     })
