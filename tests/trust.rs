@@ -6,6 +6,9 @@
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -100,7 +103,7 @@ async fn a_process_that_knows_nothing_opens_nothing() {
     governed.admits(&["-n", "shop", "delete", "pods", "--all", "--wait=false"]);
 }
 
-/// A mutator that nothing is sent to, kept by a finalizer of somebody else.
+/// A mutator that nothing is sent to.
 fn rogue(finalizers: &[&str]) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
@@ -118,16 +121,21 @@ fn rogue(finalizers: &[&str]) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mutator_in_the_way_stops_neither_the_guard_nor_repairs() {
     let mut governed = Governed::start(FILES).await;
-    governed.stop_reconciler();
-    send(&governed.client, Method::POST, MUTATORS, &rogue(&["example.com/stays"])).await.unwrap();
-    governed.run_reconciler();
+    // It comes as often as it goes, whatever finalizer it has, and keeps every round from its end.
+    let over = Arc::new(AtomicBool::new(false));
+    let made = tokio::spawn({
+        let (client, over) = (governed.client.clone(), Arc::clone(&over));
+        async move {
+            let mut made = 0;
+            while !over.load(Ordering::Relaxed) {
+                let answer = send(&client, Method::POST, MUTATORS, &rogue(&["example.com/stays"])).await;
+                made += usize::from(answer.is_ok());
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            made
+        }
+    });
     let path = format!("{MUTATORS}/rogue");
-    eventually("its deletion", async || {
-        let mutator = get(&governed.client, &path).await.unwrap();
-        mutator["metadata"]["deletionTimestamp"].is_string().then_some(())
-    })
-    .await;
-    // Its finalizer keeps it, and with it every round from its end.
     governed.restores_its_configuration().await;
     let paint = json!([{"op": "replace", "path": "/data/colour", "value": "red"}]);
     governed.slip_in(Method::PATCH, SETTINGS_PATH, &paint).await;
@@ -135,8 +143,9 @@ async fn a_mutator_in_the_way_stops_neither_the_guard_nor_repairs() {
         (get(&governed.client, SETTINGS_PATH).await.unwrap()["data"]["colour"] == "blue").then_some(())
     })
     .await;
-    let stays = json!([{"op": "remove", "path": "/metadata/finalizers"}]);
-    send(&governed.client, Method::PATCH, &path, &stays).await.unwrap();
+    over.store(true, Ordering::Relaxed);
+    assert!(made.await.unwrap() > 1, "it never went");
+    eventually("the mutator to go", async || get(&governed.client, &path).await.is_none().then_some(())).await;
     governed.commit("go on", &[("shop.yaml", &SHOP.replace("blue", "green"))]);
     governed.converged().await;
 
