@@ -5,7 +5,7 @@
 //! administrators, gitadel's own account, whoever impersonates them. So it cannot go by who writes, and judges what would
 //! be stored, as gitadel's webhook does.
 //!
-//! The files are generated, from what the configuration is generated from ([`generate`]): it is held to the letter but
+//! The files are generated, from what the configuration is generated from ([`mod@generate`]): it is held to the letter but
 //! for what follows from commits alone, the kinds that Git uses ([`own`]). Registrations of others, which could rewrite
 //! or deny what gitadel writes, are held to a list of names or judged by gitadel itself ([`others`]).
 

@@ -3,7 +3,7 @@
 //! Who writes a child can be impersonated, and a token can be stolen. So a ReplicaSet, a Pod, a Job or a ControllerRevision
 //! is compared with the template of the declared object at the end of its chain of controllers. Nothing of a template is
 //! ever changed or left out by Kubernetes: there are additions only, and they are a short, closed list: those of the
-//! controllers ([`additions`]) and those of the API server's own admission ([`defaults`]). An addition is taken over from
+//! controllers (`additions`) and those of the API server's own admission (`defaults`). An addition is taken over from
 //! the child where the list allows its value; everything else is the template's.
 //!
 //! A template may have been replaced while what was made from it still runs, and is replaced Pod by Pod. So a child may
