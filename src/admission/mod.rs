@@ -13,7 +13,7 @@ pub mod coverage;
 mod decide;
 mod delegation;
 mod denial;
-mod endpoints;
+pub mod endpoints;
 mod generated;
 pub mod own;
 mod own_slices;

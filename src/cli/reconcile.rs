@@ -25,6 +25,7 @@ use crate::reconcile::engine::{Directories, Engine, Parts};
 use crate::reconcile::events::EventLog;
 use crate::reconcile::governor::Governor;
 use crate::reconcile::lease::{Candidate, LEASE_NAME, Timing};
+use crate::reconcile::observer::{Notice, Observer};
 use crate::reconcile::peers::Peers;
 use crate::reconcile::probes::Probes;
 use crate::reconcile::publish::{PublishError, Publisher};
@@ -35,9 +36,9 @@ use crate::reconcile::root_authorities;
 use crate::reconcile::serving::Serving;
 use crate::reconcile::snapshot_file::SnapshotFile;
 use crate::reconcile::tracker::Tracker;
-use crate::reconcile::watch::{Notice, Observer, Watches};
+use crate::reconcile::watch::Watches;
 use crate::reconcile::webhook_configuration::ClientTarget;
-use crate::reconcile::{settled, terminating};
+use crate::reconcile::{addresses, settled, terminating};
 use crate::snapshot::FILE_NAME;
 use crate::supervisor::{Supervisor, TaskEnded};
 use crate::telemetry::{ReconcileMetrics, registry};
@@ -222,6 +223,7 @@ async fn start(
     let (settled_in, settled_notices) = mpsc::unbounded_channel();
     let settled = settled::follow(Arc::clone(&publisher), settled_notices);
     supervisor.spawn_cut_short("the follower of replaced templates", settled);
+    let (addressed_in, addressed) = mpsc::unbounded_channel();
     let observer = Arc::new(Observer {
         publisher: Arc::clone(&publisher),
         tracker,
@@ -229,9 +231,12 @@ async fn start(
         notices: notices_in,
         terminating: terminating_in,
         settled: settled_in,
+        addressed: addressed_in,
         metrics: Arc::clone(&metrics),
         held: AtomicBool::new(false),
     });
+    let addresses = addresses::follow(client.clone(), Arc::clone(&observer), leader.clone(), addressed);
+    supervisor.spawn_cut_short("the follower of addresses", addresses);
     let watches = Watches::new(client, observer, supervisor.clone());
     let (ready_in, ready) = watch::channel(false);
     let listener = tokio::net::TcpListener::bind(args.probe_listen)

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::admission::children::{Descent, Stray};
-use crate::admission::{ObjectClass, classify_object, computed};
+use crate::admission::{ObjectClass, classify_object, computed, endpoints};
 use crate::compare::{Finding, difference, identical, mask_secret};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
@@ -108,6 +108,9 @@ fn going(
 }
 
 fn child(world: &World, id: &ObjectId, owner: &ObjectId, live: Node<'_>) -> Result<Assessment, SnapshotError> {
+    if let Some(redirected) = endpoints::redirected(&world.snapshot, id.as_ref(), live) {
+        return Ok(Assessment::Altered(redirected));
+    }
     let stray = Descent::of(&world.snapshot, id.as_ref(), owner)?.and_then(|descent| descent.strays(live));
     Ok(match stray {
         None => Assessment::Free,

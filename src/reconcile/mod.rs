@@ -1,11 +1,13 @@
 //! From a commit to the state of the cluster, and back to it.
 //!
 //! `engine` decides when a round is due and what surrounds it; `round` takes what the sources declare through the stages
-//! of canonicalising, publishing and writing. Between rounds, `watch` finds what differs. Both put their work into the
+//! of canonicalising, publishing and writing. Between rounds, `watch` and `observer` find what differs. Both put their work into the
 //! one `queue`.
 
 // When something has to happen.
+pub mod addresses;
 pub mod engine;
+pub mod observer;
 mod round;
 pub mod watch;
 

@@ -52,8 +52,20 @@ pub struct Meta {
     /// The LimitRanges that are declared or of the baseline: new Pods get defaults from them.
     #[serde(default)]
     pub limit_ranges: BTreeSet<ObjectId>,
+    /// Slices that were seen to lead to no Pod of their Service.
+    #[serde(default)]
+    pub misdirected: Vec<Misdirected>,
     /// Names under which the reconcilers of this cluster are known to the API server.
     pub reconciler_users: BTreeSet<String>,
+}
+
+/// An EndpointSlice, and the addresses in it that none of the Pods of its Service has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misdirected {
+    pub slice: ObjectId,
+    /// Name of the Service.
+    pub service: String,
+    pub to: BTreeSet<String>,
 }
 
 /// An Enforcement as the webhook needs it.

@@ -25,7 +25,7 @@ pub use entry::{Entry, EntryClass, EntryDraft};
 pub use error::SnapshotError;
 pub use file::{FileStamp, watch_file};
 pub use history::{History, HistoryDraft};
-pub use meta::{DelegatedFields, KindInfo, Meta, Source, answering};
+pub use meta::{DelegatedFields, KindInfo, Meta, Misdirected, Source, answering};
 pub use open::Snapshot;
 pub use store::SnapshotStore;
 pub use write::{SnapshotWriter, preparing_path};

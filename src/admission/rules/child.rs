@@ -11,10 +11,11 @@ use crate::admission::children::{Descent, Stray};
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
 use crate::admission::denial::{self, Keeper};
+use crate::admission::endpoints;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::compare::{Finding, FreeField, Latitude};
-use crate::document::Node;
+use crate::compare::{Finding, FreeField, Latitude, judge as compare};
+use crate::document::{Document, Node};
 use crate::object::ObjectId;
 
 pub const RULE: Rule = Rule { name: "child", judge };
@@ -77,27 +78,33 @@ fn create(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>
 
 fn update(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>) -> Judgement {
     let Some((old, new)) = context.states() else { return Ok(None) };
-    let mut findings = kept::foreign_changes(context, old, new, kept::writers_of_child(context));
-    // Whoever writes, the child may become what its owner's template yields.
-    if !findings.is_empty()
-        && let Some(away) = descent.and_then(|descent| away(context, descent, old, new))
-    {
-        if !away.is_empty() {
-            return deny(Class::Child, denial::not_of_template(context, owner, &away));
+    let foreign = kept::foreign_changes(context, old, new, kept::writers_of_child(context));
+    if !foreign.is_empty() && !is_redirected(context, old, new) {
+        // Whoever writes, the child may become what its owner's template yields.
+        match descent.and_then(|descent| away(context, descent, old, new)) {
+            None => return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &foreign)),
+            Some(away) if away.is_empty() => {}
+            Some(away) => return deny(Class::Child, denial::not_of_template(context, owner, &away)),
         }
-        findings = away;
     }
     // Who keeps a child may let it go, but makes nothing else of it that nobody would look at again.
-    if findings.is_empty() && !matches!(context.classify(new)?, ObjectClass::Child { .. }) {
-        findings = context.changes(old, new, &RELEASE);
-    }
-    if !findings.is_empty() {
-        return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &findings));
+    if !matches!(context.classify(new)?, ObjectClass::Child { .. }) {
+        let more = context.changes(old, new, &RELEASE);
+        if !more.is_empty() {
+            return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &more));
+        }
     }
     match descent.and_then(|descent| descent.excess_replicas(Some(old), new)) {
         Some(excess) => deny(Class::Child, denial::not_of_template(context, owner, &[excess])),
         None => admit(Class::Child),
     }
+}
+
+/// Whether a slice is kept from leading to what is no Pod of its Service, and nothing else.
+fn is_redirected(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> bool {
+    endpoints::redirected(context.snapshot, context.id, old).is_some_and(|redirected| {
+        compare(old, new, Document::from_value(&redirected).root(), &context.latitude()).is_empty()
+    })
 }
 
 /// What of a change does not lead to what the template yields.
@@ -107,11 +114,14 @@ fn away(context: &Context<'_>, descent: &Descent<'_>, old: Node<'_>, new: Node<'
 }
 
 fn delete(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>) -> Judgement {
-    let is_foreign = || matches!(descent?.strays(context.request.old?), Some(Stray::Foreign { .. })).then_some(());
+    let is_foreign = || {
+        let stray = descent.zip(context.request.old).and_then(|(descent, old)| descent.strays(old));
+        matches!(stray, Some(Stray::Foreign { .. }))
+    };
     let may_go = deletes_pod(context)
         || kept::writers_of_child(context).any(|writer| writer.deletes)
         || kept::is_delegate(context)
-        || is_foreign().is_some();
+        || is_foreign();
     if may_go { admit(Class::Child) } else { refuse(context, owner) }
 }
 

@@ -92,7 +92,7 @@ mod tests {
     use super::RULE;
     use crate::admission::ObjectClass;
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World, config_map, controller, delegation, owned, with, without};
+    use crate::admission::testing::{Review, World, config_map, controller, delegation, with, without};
     use crate::api::Undeclared;
     use crate::tls::issue::Authority;
 
@@ -133,54 +133,6 @@ mod tests {
             Allow,
             RULE.name,
         )]);
-    }
-
-    #[test]
-    fn slices_are_their_controllers_or_nobodys() {
-        let slice = |edit: fn(&mut Value)| {
-            let mut slice = owned(
-                &json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                    "metadata": {"name": "web-x", "namespace": "shop", "labels": {
-                        "kubernetes.io/service-name": "web",
-                        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}},
-                    "endpoints": [{"addresses": ["10.0.0.1"],
-                        "targetRef": {"kind": "Pod", "namespace": "shop", "name": "web-x"}}]}),
-                ("v1", "Service", "web"),
-            );
-            edit(&mut slice);
-            slice
-        };
-        let kept = slice(|_| {});
-        let marked = slice(|s| s["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = json!("me"));
-        let of_no_pod = slice(|s| s["endpoints"] = json!([{"addresses": ["6.6.6.6"]}]));
-        let named = slice(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] = json!("bank"));
-        let empty = slice(|s| s["endpoints"] = Value::Null);
-        let mirror = slice(|s| {
-            s["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] =
-                json!("endpointslicemirroring-controller.k8s.io");
-            s["metadata"]["ownerReferences"][0]["kind"] = json!("Endpoints");
-            s["endpoints"] = json!([{"addresses": ["192.0.2.1"]}]);
-        });
-        let by = |review: Review| review.by(&controller("endpointslice-controller"));
-        let mirrored = || Review::create(&mirror).by(&controller("endpointslicemirroring-controller"));
-        let selecting = with(&service(), "/spec/selector", json!({"app": "web"}));
-        World::new().declare(&selecting).expect(&[
-            ("made", by(Review::create(&kept)), Allow, "child"),
-            ("emptied", by(Review::update(&kept, &empty)), Allow, "child"),
-            ("deleted by a person", Review::delete(&kept), Deny, "child"),
-            ("taken from its controller", by(Review::update(&kept, &marked)), Deny, "child"),
-            ("another's", by(Review::create(&marked)), Deny, "undeclared"),
-            ("another's may go", Review::delete(&marked), Allow, "undeclared"),
-            ("led elsewhere", by(Review::update(&kept, &of_no_pod)), Deny, "child"),
-            ("what leads elsewhere may be mended", by(Review::update(&of_no_pod, &kept)), Allow, "child"),
-            ("of no Pod", by(Review::create(&of_no_pod)), Deny, "undeclared"),
-            ("of another Service", by(Review::create(&named)), Deny, "undeclared"),
-            ("a mirror of what selects Pods", mirrored(), Deny, "undeclared"),
-        ]);
-        World::new().declare(&service()).expect(&[
-            ("of a Service without a selector", by(Review::create(&kept)), Deny, "undeclared"),
-            ("a mirror of its Endpoints", mirrored(), Allow, "child"),
-        ]);
     }
 
     #[test]
