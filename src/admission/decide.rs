@@ -195,6 +195,25 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_annotated_with_what_was_applied_to_it_and_with_nothing_else() {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}});
+        let noted = |text: &str| {
+            with(&secret, "/metadata/annotations", json!({"kubectl.kubernetes.io/last-applied-configuration": text}))
+        };
+        let another = with(&secret, "/metadata/name", json!("t"));
+        let [own, foreign, text] = [secret.to_string(), another.to_string(), "hunter2".into()].map(|text| noted(&text));
+        let world = World::new().declare(&secret);
+        world.expect(&[
+            ("of itself", Review::update(&secret, &own), Outcome::Allow, "declared"),
+            ("of another", Review::update(&secret, &foreign), Outcome::Deny, "declared"),
+            ("no manifest", Review::update(&own, &text), Outcome::Deny, "declared"),
+            ("another stays", Review::update(&foreign, &foreign), Outcome::Allow, "declared"),
+            ("another goes", Review::update(&foreign, &own), Outcome::Allow, "declared"),
+        ]);
+        assert!(!format!("{:?}", world.verdict(&Review::update(&secret, &text))).contains("hunter2"));
+    }
+
+    #[test]
     fn what_no_rule_knows_is_denied() {
         let world = World::new().declare(&deployment());
         for review in [

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::LAST_APPLIED;
+use super::wanted::describes;
 use crate::document::{Document, Node};
 
 /// The key of the hashes. It lives in the Pod's memory: without it, a short password could be found by trying.
@@ -44,18 +45,28 @@ impl fmt::Debug for MaskKey {
     }
 }
 
-/// The Secret without its values: each value of `data` and `stringData` becomes `masked:` and a hash, and the annotation
-/// in which `kubectl apply` keeps them in clear is dropped (it is nobody's state).
+/// The Secret without its values: each value of `data` and `stringData` becomes `masked:` and a hash. The annotation in
+/// which `kubectl apply` keeps them in clear is dropped where it describes this Secret (it is nobody's state then), and
+/// becomes a hash where it says anything else: what it says cannot be judged any more once it is masked.
 pub fn mask_secret(secret: Node<'_>, key: &MaskKey) -> Document {
     let mut value = secret.to_value();
-    if let Some(annotations) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
-        && annotations.remove(LAST_APPLIED).is_some()
-        && annotations.is_empty()
-        && let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
-    {
-        metadata.remove("annotations");
-    }
     let object = Identity::of(secret);
+    let applied = secret.at(&["metadata", "annotations", LAST_APPLIED]);
+    if let Some(applied) = applied
+        && let Some(annotations) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+    {
+        if describes(applied, secret) {
+            annotations.remove(LAST_APPLIED);
+        } else {
+            annotations
+                .insert(LAST_APPLIED.to_owned(), object.mask(key, &["metadata", "annotations", LAST_APPLIED], applied));
+        }
+        if annotations.is_empty()
+            && let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
+        {
+            metadata.remove("annotations");
+        }
+    }
     for field in ["data", "stringData"] {
         let (Some(node), Some(masked)) = (secret.get(field), value.get_mut(field)) else { continue };
         match (node.map(), masked) {
@@ -128,9 +139,24 @@ mod tests {
         });
         let result = masked(&secret, &key);
         assert!(!result.to_string().contains("c2VjcmV0"), "{result}");
-        assert_eq!(result["metadata"], json!({"name": "s", "namespace": "n", "annotations": {"a": "b"}}));
+        assert_eq!(result["metadata"]["annotations"]["a"], "b");
         assert_eq!(result["type"], "Opaque");
         assert!(result["data"]["empty"].as_str().unwrap().starts_with("masked:"));
+    }
+
+    #[test]
+    fn what_was_applied_is_dropped_where_it_describes_the_secret() {
+        let key = MaskKey::random().unwrap();
+        let secret = |annotations: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n", "annotations": annotations}});
+        let note = |name: &str| {
+            let applied = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": {"password": "c2VjcmV0"}});
+            masked(&secret(json!({LAST_APPLIED: applied.to_string()})), &key)["metadata"].clone()
+        };
+        assert_eq!(note("s"), json!({"name": "s", "namespace": "n"}));
+        assert!(is_masked(&note("another")["annotations"][LAST_APPLIED]), "{}", note("another"));
+        assert_ne!(note("another"), note("a third"));
+        let beside = masked(&secret(json!({LAST_APPLIED: secret(json!({})).to_string(), "a": "b"})), &key);
+        assert_eq!(beside["metadata"]["annotations"], json!({"a": "b"}));
     }
 
     #[test]
