@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::go::module;
 
-const ARGO_CD: &str = "github.com/argoproj/argo-cd/v2@v2.14.21";
+pub const ARGO_CD: &str = "github.com/argoproj/argo-cd/v2@v2.14.21";
 /// podinfo 6.9.2; its tags are no versions to Go.
 const PODINFO: &str = "github.com/stefanprodan/podinfo@v1.8.1-0.20250910200901-e86405a8674e";
 
@@ -72,11 +72,11 @@ pub fn delegations() -> Value {
         .collect()
 }
 
-fn namespace(name: &str) -> String {
+pub fn namespace(name: &str) -> String {
     format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n")
 }
 
-fn in_namespace(namespace: &str, files: &[PathBuf]) -> String {
+pub fn in_namespace(namespace: &str, files: &[PathBuf]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let mut resources = Vec::new();
     for file in files {
