@@ -3,9 +3,10 @@
 
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use support::bypass::get;
 use support::governed::Governed;
-use support::shop::{SHOP, WEB};
+use support::shop::{NAMESPACE, SHOP, WEB};
 use support::{eventually, kubectl_with_input};
 
 const SERVICE: &str = "
@@ -183,4 +184,25 @@ async fn what_nobody_governs_stays_with_what_git_declares_in_it() {
     for arguments in [&delete, &delete_definition] {
         governed.admits(arguments);
     }
+}
+
+/// kube-controller-manager deletes the token of an account that is not there yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_is_made_before_what_may_need_it() {
+    let governed = Governed::start(&[("shop/namespace.yaml", NAMESPACE)]).await;
+    // More than are written at once, and in a file that comes first.
+    let others: String = (0..40)
+        .map(|n| format!("---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: c-{n}, namespace: shop}}}}\n"))
+        .collect();
+    let account = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot, namespace: shop}}";
+    governed.commit("an account and more", &[("shop/a.yaml", others.as_str()), ("shop/b.yaml", account)]);
+    governed.notify().await;
+    governed.converged().await;
+    let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
+    let robot = version(&get(&governed.client, "/api/v1/namespaces/shop/serviceaccounts/robot").await.unwrap());
+    let all = get(&governed.client, "/api/v1/namespaces/shop/configmaps").await.unwrap();
+    let declared = all["items"].as_array().unwrap().iter().filter(|c| c["metadata"]["name"] != "kube-root-ca.crt");
+    let versions: Vec<u64> = declared.map(version).collect();
+    assert_eq!(versions.len(), 40);
+    assert!(versions.iter().all(|other| robot < *other), "{robot} {versions:?}");
 }

@@ -41,23 +41,26 @@ impl Declaration {
     }
 }
 
-/// Objects of one stage may depend on those of an earlier one: a Namespace is there before what is in it, and a
-/// webhook is registered only when what serves it was created.
+/// Objects of one stage may depend on those of an earlier one: a Namespace is there before what is in it, an account
+/// before its token, which kube-controller-manager deletes where it finds no account to it, and a webhook is registered
+/// only when what serves it was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     Namespaces,
     Definitions,
+    Accounts,
     Objects,
     Webhooks,
 }
 
 impl Stage {
-    pub const ALL: [Self; 4] = [Self::Namespaces, Self::Definitions, Self::Objects, Self::Webhooks];
+    pub const ALL: [Self; 5] = [Self::Namespaces, Self::Definitions, Self::Accounts, Self::Objects, Self::Webhooks];
 
     pub fn of(kind: &GroupKind) -> Self {
         match (kind.group.as_str(), kind.kind.as_str()) {
             ("", "Namespace") => Self::Namespaces,
             ("apiextensions.k8s.io", "CustomResourceDefinition") => Self::Definitions,
+            ("", "ServiceAccount") => Self::Accounts,
             ("admissionregistration.k8s.io", _) | ("apiregistration.k8s.io", "APIService") => Self::Webhooks,
             _ => Self::Objects,
         }
@@ -241,6 +244,20 @@ mod tests {
         assert_eq!(found(0, "shop"), Some("enforcing"));
         assert_eq!(found(1, "shop"), None);
         assert_eq!(found(3, "bank"), None);
+    }
+
+    #[test]
+    fn what_others_depend_on_comes_first() {
+        let kinds = [
+            ("", "Namespace"),
+            ("apiextensions.k8s.io", "CustomResourceDefinition"),
+            ("", "ServiceAccount"),
+            ("", "Secret"),
+            ("apiregistration.k8s.io", "APIService"),
+        ];
+        let stages = kinds.map(|(group, kind)| Stage::of(&GroupKind::new(group, kind)));
+        assert_eq!(stages, Stage::ALL);
+        assert!(Stage::ALL.is_sorted());
     }
 
     #[test]
