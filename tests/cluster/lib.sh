@@ -8,6 +8,10 @@ repository=http://10.199.0.1:8080/cluster.git
 export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=Test GIT_AUTHOR_EMAIL=test@example.com
 export GIT_COMMITTER_NAME=Test GIT_COMMITTER_EMAIL=test@example.com
 
+# What a scenario started ends with it.
+background=()
+trap '((${#background[@]} == 0)) || kill "${background[@]}"' EXIT
+
 say() { printf '%3d s  %s\n' "$SECONDS" "$*"; }
 fail() {
   echo "FAILED: $*" >&2
@@ -48,9 +52,12 @@ start_repository() { # an empty one, served to Pods
 }
 serve_repository() {
   "$here/git-server" "$WORK/git" 10.199.0.1 8080 &
-  git_server=$!
-  trap 'kill $git_server' EXIT
-  until_true 10 "the Git server" git ls-remote "$repository"
+  background+=($!)
+  until_true 30 "the Git server" git ls-remote "$repository"
+}
+resume_repository() { # that of the scenario before, on the same cluster
+  serve_repository
+  commit=$(git -C "$WORK/tree" rev-parse HEAD)
 }
 start_private_repository() { # USER:PASSWORD : the same over HTTPS, by an authority of its own in $WORK/ca.crt
   start_repository
@@ -61,9 +68,8 @@ start_private_repository() { # USER:PASSWORD : the same over HTTPS, by an author
     -addext "basicConstraints=critical,CA:FALSE" -keyout "$WORK/git.key" -out "$WORK/git.crt" 2>/dev/null
   cat "$WORK/git.crt" "$WORK/git.key" >"$WORK/git.pem"
   "$here/git-server" "$WORK/git" 10.199.0.1 8443 "$WORK/git.pem" "$1" &
-  private_git_server=$!
-  trap 'kill $git_server $private_git_server' EXIT
-  until_true 10 "the private Git server" curl -sf --cacert "$WORK/ca.crt" -u "$1" "$repository/info/refs?service=git-upload-pack"
+  background+=($!)
+  until_true 30 "the private Git server" curl -sf --cacert "$WORK/ca.crt" -u "$1" "$repository/info/refs?service=git-upload-pack"
   ! curl -sf --cacert "$WORK/ca.crt" "$repository/info/refs?service=git-upload-pack" || fail "the repository is not private"
 }
 
