@@ -1,5 +1,7 @@
 //! Brings one object to the desired state: the same steps for a new commit, for drift, and for what must go.
 
+mod error;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,7 @@ use kube::Client;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use self::error::ConvergeError;
 use super::apply::{self, Action, ApplyError};
 use super::assess::{Assessment, assess};
 use super::deletion::DeletionBudget;
@@ -50,31 +53,6 @@ pub struct Workshop {
     pub recording: AtomicBool,
     pub unsettled: Unsettled,
     pub inventories: Written,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ConvergeError {
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    #[error("the cluster serves no kind {0} now")]
-    UnknownKind(String),
-    #[error("it is still being deleted; it is made again when it is gone")]
-    Terminating,
-    #[error("its values are not known yet; they are read from Git with the next commit or restart")]
-    ValuesUnknown,
-    #[error("the API server did not store what was written: {0}")]
-    StoredOtherwise(String),
-    #[error("nothing undeclared is removed before the baseline is recorded")]
-    BaselineNotRecorded,
-    #[error("nothing undeclared is removed before every source that governs its place was read and brought about once")]
-    NotSettled,
-    #[error(
-        "{0} deletions in the last minute reached the limit of spec.deletionGuard; nothing more is deleted until a \
-         commit raises it or a minute has passed"
-    )]
-    DeletionGuard(u32),
 }
 
 /// What an object is to become.
@@ -122,12 +100,12 @@ impl Workshop {
             Err(error @ ConvergeError::DeletionGuard(_)) => {
                 self.deletions.hold_back(&work.id);
                 tracing::debug!(object = %work.id, %error, "not removed yet");
-                self.metrics.apply_failures.with_label_values(&[error_reason(&error)]).inc();
+                self.metrics.apply_failures.with_label_values(&[error.reason()]).inc();
                 Attempt::Failed(error.to_string())
             }
             Err(error) => {
                 tracing::warn!(object = %work.id, cause = ?work.cause, %error, "not converged yet");
-                self.metrics.apply_failures.with_label_values(&[error_reason(&error)]).inc();
+                self.metrics.apply_failures.with_label_values(&[error.reason()]).inc();
                 Attempt::Failed(error.to_string())
             }
         }
@@ -404,26 +382,6 @@ fn action(action: Action) -> &'static str {
         Action::Updated => "update",
         Action::Recreated => "recreate",
         Action::Unchanged => "none",
-    }
-}
-
-fn error_reason(error: &ConvergeError) -> &'static str {
-    match error {
-        ConvergeError::Apply(ApplyError::DeniedByWebhook { .. }) => "own_webhook",
-        ConvergeError::Apply(ApplyError::Denied { .. }) => "other_webhook",
-        ConvergeError::Apply(ApplyError::Immutable { .. }) => "immutable",
-        ConvergeError::Apply(ApplyError::Invalid { .. }) => "invalid",
-        ConvergeError::Apply(ApplyError::Forbidden(_)) => "forbidden",
-        ConvergeError::Apply(ApplyError::Terminating) | ConvergeError::Terminating => "terminating",
-        ConvergeError::Apply(ApplyError::Conflict) => "conflict",
-        ConvergeError::Apply(ApplyError::Api(_)) => "api",
-        ConvergeError::StoredOtherwise(_) => "stored_otherwise",
-        ConvergeError::Snapshot(_) => "snapshot",
-        ConvergeError::UnknownKind(_) => "unknown_kind",
-        ConvergeError::ValuesUnknown => "values_unknown",
-        ConvergeError::BaselineNotRecorded => "recording",
-        ConvergeError::NotSettled => "not_settled",
-        ConvergeError::DeletionGuard(_) => "deletion_guard",
     }
 }
 
