@@ -171,7 +171,9 @@ fn transplant(object: &mut Value, random: &mut Random, subject: &Subject<'_>) ->
 
 /// An item twice, another order, an item more.
 fn list(object: &mut Value, random: &mut Random, _: &Subject<'_>) -> Option<String> {
-    let lists = editable(object, |value| value.as_array().is_some_and(|items| !items.is_empty()));
+    // Order is only a matter of more than one item.
+    let least = if random.percent(70) { 2 } else { 1 };
+    let lists = editable(object, |value| value.as_array().is_some_and(|items| items.len() >= least));
     let pointer = random.pick(&lists)?;
     let items = object.pointer_mut(pointer)?.as_array_mut()?;
     let at = random.below(items.len());
