@@ -23,9 +23,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
 use super::expression::{
-    annotations_but, in_namespace, in_system_namespace, is, items, requests_of, same_entries, same_metadata,
+    annotations_but, in_namespace, in_system_namespace, is, items, one_of, requests_of, same_entries, same_metadata,
 };
 use super::{ROWS, Row, Treatment};
+use crate::admission::builtin::CONDITION_TAINTS;
 use crate::admission::request::Operation;
 use crate::api::SYSTEM_NAMESPACE;
 use crate::cel::{list, quote};
@@ -34,18 +35,6 @@ use crate::cel::{list, quote};
 pub const SERVICE_NAME: &str = "gitadel";
 /// Name of the condition that keeps out the reconciler's dry-runs. It is about every write, so no row has it.
 pub const OWN_DRY_RUN: &str = "own-dry-run";
-
-/// Taints that node-lifecycle-controller and the kubelet set and remove. `out-of-service` is none of them: it makes
-/// controllers delete Pods by force.
-const NODE_CONDITION_TAINTS: [&str; 7] = [
-    "node.kubernetes.io/not-ready",
-    "node.kubernetes.io/unreachable",
-    "node.kubernetes.io/memory-pressure",
-    "node.kubernetes.io/disk-pressure",
-    "node.kubernetes.io/pid-pressure",
-    "node.kubernetes.io/network-unavailable",
-    "node.kubernetes.io/unschedulable",
-];
 
 /// A class of writes that is decided before the webhook is asked. The rows that name it say which requests those are.
 #[derive(Clone, Copy, Debug)]
@@ -177,8 +166,8 @@ fn same_but_status() -> String {
 
 /// Only the taints that say a node's condition; everything else of the Node stays as it was.
 fn node_taints() -> String {
-    let taints = list(NODE_CONDITION_TAINTS);
-    let others = |object: &str| format!("{object}.?spec.?taints.orValue([]).filter(t, !(t.key in {taints}))");
+    let condition = condition_taint("t");
+    let others = |object: &str| format!("{object}.?spec.?taints.orValue([]).filter(t, !({condition}))");
     format!(
         "{} && {} && {} == {}",
         same_metadata(&["labels", "annotations", "finalizers", "ownerReferences"]),
@@ -186,6 +175,22 @@ fn node_taints() -> String {
         others("object"),
         others("oldObject"),
     )
+}
+
+/// True for a taint of the table: those that may have the same effects are named together.
+fn condition_taint(taint: &str) -> String {
+    let mut by_effects: Vec<(&[&str], Vec<&str>)> = Vec::new();
+    for known in CONDITION_TAINTS {
+        match by_effects.iter_mut().find(|(effects, _)| *effects == known.effects) {
+            Some((_, keys)) => keys.push(known.key),
+            None => by_effects.push((known.effects, vec![known.key])),
+        }
+    }
+    let of_effects = |(effects, keys): &(&[&str], Vec<&str>)| {
+        format!("({} && {})", one_of(&format!("{taint}.key"), keys), one_of(&format!("{taint}.effect"), effects))
+    };
+    let known: Vec<_> = by_effects.iter().map(of_effects).collect();
+    format!("!has({taint}.value) && ({})", known.join(" || "))
 }
 
 /// The scheduler binds gitadel's Pods. Labels and annotations of a Binding are copied onto the Pod: none may come that

@@ -40,7 +40,7 @@ fn among(resources: &[Resources]) -> String {
     }
 }
 
-fn one_of(value: &str, texts: &[&str]) -> String {
+pub fn one_of(value: &str, texts: &[&str]) -> String {
     match texts {
         [only] => format!("{value} == {}", quote(only)),
         several => format!("{value} in {}", list(several)),

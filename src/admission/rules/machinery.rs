@@ -4,6 +4,7 @@
 //! while no webhook is there. This rule is what those exemptions mean.
 
 use super::{Judgement, Rule, admit};
+use crate::admission::builtin::{is_condition_taint, may_be_taken_away};
 use crate::admission::context::Context;
 use crate::admission::own_slices;
 use crate::admission::request::Operation;
@@ -12,19 +13,6 @@ use crate::compare::{FreeField, Latitude, PathPattern, PatternSegment, judge as 
 use crate::document::Node;
 
 pub const RULE: Rule = Rule { name: "machinery", judge };
-
-/// Taints that the node lifecycle and cloud controllers keep. `node.kubernetes.io/out-of-service` is not among them: it is
-/// set by people, and detaches volumes.
-const LIFECYCLE_TAINTS: &[&str] = &[
-    "node.kubernetes.io/not-ready",
-    "node.kubernetes.io/unreachable",
-    "node.kubernetes.io/memory-pressure",
-    "node.kubernetes.io/disk-pressure",
-    "node.kubernetes.io/pid-pressure",
-    "node.kubernetes.io/network-unavailable",
-    "node.kubernetes.io/unschedulable",
-    "node.cloudprovider.kubernetes.io/uninitialized",
-];
 
 fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
@@ -46,7 +34,7 @@ fn is_status_only(context: &Context<'_>) -> bool {
     context.states().is_some_and(|(old, new)| context.foreign_changes(old, new).is_empty())
 }
 
-/// Lifecycle taints, cordoning (a drain begins with it), and the provider's id, which is set once.
+/// Taints that say its condition, cordoning (a drain begins with it), and the provider's id, which is set once.
 fn is_node_upkeep(context: &Context<'_>) -> bool {
     let Some((old, new)) = context.states() else { return false };
     if !same_foreign_taints(old, new) {
@@ -62,14 +50,16 @@ fn is_node_upkeep(context: &Context<'_>) -> bool {
     compare(old, new, old, &latitude).is_empty()
 }
 
+/// Whether the taints that say no condition are the same, in the same order, but for those that may be taken away.
 fn same_foreign_taints(old: Node<'_>, new: Node<'_>) -> bool {
-    let foreign = |node: Node<'_>| -> Vec<String> {
+    let foreign = |node: Node<'_>| -> Vec<(String, bool)> {
         let taints = node.at(&["spec", "taints"]).and_then(Node::list);
-        let key =
-            |taint: &Node<'_>| taint.get("key").and_then(Node::as_str).is_some_and(|k| LIFECYCLE_TAINTS.contains(&k));
-        taints.into_iter().flat_map(|taints| taints.iter()).filter(|t| !key(t)).map(|t| t.to_string()).collect()
+        let foreign = taints.into_iter().flat_map(|taints| taints.iter()).filter(|taint| !is_condition_taint(*taint));
+        foreign.map(|taint| (taint.to_string(), may_be_taken_away(taint))).collect()
     };
-    foreign(old) == foreign(new)
+    let (old, new) = (foreign(old), foreign(new));
+    let mut kept = new.iter().peekable();
+    old.iter().all(|taint| kept.next_if_eq(&taint).is_some() || taint.1) && kept.next().is_none()
 }
 
 #[cfg(test)]
@@ -83,6 +73,9 @@ mod tests {
     fn node() -> Value {
         json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": {"pool": "a"}}, "spec": {}})
     }
+
+    /// Which nobody has but with the effect NoSchedule.
+    const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
     fn tainted(key: &str) -> Value {
         with(&node(), "/spec/taints", json!([{"key": key, "effect": "NoExecute"}]))
@@ -103,8 +96,15 @@ mod tests {
     fn a_node_is_tainted_by_its_lifecycle_and_cordoned() {
         let labelled = with(&node(), "/metadata/labels/pool", json!("b"));
         let provided = with(&node(), "/spec/providerID", json!("cloud://1"));
+        let valued = with(&tainted("node.kubernetes.io/not-ready"), "/spec/taints/0/value", json!("x"));
+        let uninitialized = tainted("node.cloudprovider.kubernetes.io/uninitialized");
         World::new().expect(&[
             ("not ready", Review::update(&node(), &tainted("node.kubernetes.io/not-ready")), Allow, RULE.name),
+            ("not ready, for some", Review::update(&node(), &valued), Deny, "generated"),
+            ("no place for Pods that run", Review::update(&node(), &tainted(UNSCHEDULABLE)), Deny, "generated"),
+            ("a place for them again", Review::update(&tainted(UNSCHEDULABLE), &node()), Allow, RULE.name),
+            ("known to its cloud", Review::update(&uninitialized, &node()), Allow, RULE.name),
+            ("unknown to its cloud", Review::update(&node(), &uninitialized), Deny, "generated"),
             (
                 "out of service",
                 Review::update(&node(), &tainted("node.kubernetes.io/out-of-service")),

@@ -268,6 +268,18 @@ fn cluster() -> Vec<Attack> {
             json!({"spec": {"taints": [{"key": "mine", "effect": "NoExecute"}]}}),
         )
         .rejected_by("generated"),
+        merge(
+            "a taint that empties a node, by the name of a condition",
+            "/api/v1/nodes/n1",
+            json!({"spec": {"taints": [{"key": "node.kubernetes.io/unschedulable", "effect": "NoExecute"}]}}),
+        )
+        .rejected_by("generated"),
+        merge(
+            "a condition with a value, which nobody tolerates",
+            "/api/v1/nodes/n1",
+            json!({"spec": {"taints": [{"key": "node.kubernetes.io/not-ready", "value": "mine", "effect": "NoExecute"}]}}),
+        )
+        .rejected_by("generated"),
         merge("a label that a Pod selects", "/api/v1/nodes/n1", json!({"metadata": {"labels": {"mine": "yes"}}}))
             .rejected_by("generated"),
     ]
