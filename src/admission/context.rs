@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use super::builtin::{self, Identity, Through};
+use super::builtin::{self, Identity};
 use super::classify::{self, ObjectClass};
 use super::ownership;
 use super::request::{Operation, Request};
@@ -139,9 +139,7 @@ impl<'a> Context<'a> {
         let ObjectRef { group, kind, .. } = self.id;
         let user = &self.request.user;
         let through_status = self.request.subresource == Some("status");
-        let builtin = builtin::delegated(group, kind)
-            .iter()
-            .filter(|row| row.by.is(user) && (row.through == Through::Any || through_status) && row.holds_for(object));
+        let builtin = builtin::delegated(group, kind).iter().filter(|row| row.lets(user, through_status, object));
         let declared = self.delegations().map(|delegation| delegation.fields.as_slice());
         let mut fields = builtin.map(|row| row.fields.as_slice()).chain(declared);
         match (fields.next(), fields.next()) {

@@ -5,7 +5,9 @@
 
 use std::sync::LazyLock;
 
+use super::identity::NODES;
 use super::{Identity, Table};
+use crate::admission::request::User;
 use crate::compare::FreeField;
 use crate::document::Node;
 use crate::snapshot::Source;
@@ -79,12 +81,23 @@ fn load_balanced(service: Node<'_>) -> bool {
 const REVISION: &[&str] = &["metadata.annotations[deployment.kubernetes.io/revision]"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 const FLOW: &str = "flowcontrol.apiserver.k8s.io";
-const NODE_PLATFORM: &[&str] = &[
+/// What a kubelet says of its own node, all of it through the status: its platform and place, as it writes them when it
+/// starts, and what the drivers of volumes on it say. The labels of those are in the driver's words: what does not begin
+/// with `topology.` has to be delegated, since with any label at all a node could draw Pods to itself.
+const SAID_BY_KUBELET: &[&str] = &[
     "metadata.labels[kubernetes.io/arch]",
     "metadata.labels[kubernetes.io/os]",
     "metadata.labels[kubernetes.io/hostname]",
     "metadata.labels[beta.kubernetes.io/arch]",
     "metadata.labels[beta.kubernetes.io/os]",
+    "metadata.labels[beta.kubernetes.io/instance-type]",
+    "metadata.labels[node.kubernetes.io/instance-type]",
+    "metadata.labels[node.kubernetes.io/windows-build]",
+    "metadata.labels[failure-domain.beta.kubernetes.io/zone]",
+    "metadata.labels[failure-domain.beta.kubernetes.io/region]",
+    "metadata.labels[topology.*]",
+    "metadata.annotations[alpha.kubernetes.io/provided-node-ip]",
+    "metadata.annotations[csi.volume.kubernetes.io/nodeid]",
     "metadata.annotations[volumes.kubernetes.io/controller-managed-attach-detach]",
 ];
 
@@ -203,7 +216,7 @@ const ROWS: &[Row] = &[
             "metadata.annotations[autoscaling.alpha.kubernetes.io/current-metrics]",
         ],
     ),
-    through_status(Kubelet, "", "Node", NODE_PLATFORM),
+    through_status(Kubelet, "", "Node", SAID_BY_KUBELET),
     row(
         Controller("node-controller"),
         "",
@@ -236,6 +249,19 @@ pub struct BuiltinDelegation {
 }
 
 impl BuiltinDelegation {
+    /// Whether the row lets this user write to the object, through `status` or not.
+    pub fn lets(&self, user: &User<'_>, through_status: bool, object: Node<'_>) -> bool {
+        // A kubelet keeps no node but its own.
+        let is_its_own = || {
+            let node = object.at(&["metadata", "name"]).and_then(Node::as_str);
+            node.is_some_and(|node| user.name.strip_prefix(NODES) == Some(node))
+        };
+        self.by.is(user)
+            && (self.through == Through::Any || through_status)
+            && (self.by != Kubelet || is_its_own())
+            && self.holds_for(object)
+    }
+
     /// Whether the row is meant for this object.
     pub fn holds_for(&self, object: Node<'_>) -> bool {
         (self.of)(object)

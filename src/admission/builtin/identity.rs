@@ -45,6 +45,8 @@ pub const CONTROLLERS: &[&str] = &[
 
 const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 const SERVICE_ACCOUNTS: &str = "system:serviceaccount:kube-system:";
+/// What comes before its node's name in that of a kubelet.
+pub(super) const NODES: &str = "system:node:";
 
 /// One component, or everybody where the rule is about state alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Identity {
             Self::Controller(name) => {
                 user.name == CONTROLLER_MANAGER || user.name.strip_prefix(SERVICE_ACCOUNTS) == Some(name)
             }
-            Self::Node => user.name.starts_with("system:node:") && user.groups.contains(&"system:nodes"),
+            Self::Node => user.name.starts_with(NODES) && user.groups.contains(&"system:nodes"),
             Self::Bootstrapper => user.groups.contains(&"system:bootstrappers"),
         }
     }

@@ -137,6 +137,30 @@ mod tests {
     }
 
     #[test]
+    fn a_kubelet_says_where_its_own_node_is() {
+        let placed = |key: &str| with(&node(), "/metadata/labels", json!({"pool": "a", key: "b"}));
+        let driven = with(
+            &placed("topology.hostpath.csi/node"),
+            "/metadata/annotations",
+            json!({"csi.volume.kubernetes.io/nodeid": "{}"}),
+        );
+        let by = |name: &str, to: &Value| Review::update(&node(), to).through("status").by_node(name);
+        let zone = placed("topology.kubernetes.io/zone");
+        let main = Review::update(&node(), &driven).by_node("n1");
+        World::new().expect(&[
+            ("a driver of volumes", by("n1", &driven), Allow, RULE.name),
+            ("its zone", by("n1", &zone), Allow, RULE.name),
+            ("its type", by("n1", &placed("node.kubernetes.io/instance-type")), Allow, RULE.name),
+            ("its pool", by("n1", &placed("pool")), Deny, "generated"),
+            ("what Pods ask for", by("n1", &placed("node-role.kubernetes.io/control-plane")), Deny, "generated"),
+            ("another's zone", by("n2", &zone), Deny, "generated"),
+            ("by a person", Review::update(&node(), &driven).through("status"), Deny, "generated"),
+            ("not through the status", main, Deny, "generated"),
+        ]);
+        World::new().declare(&node()).expect(&[("declared", by("n1", &driven), Allow, RULE.name)]);
+    }
+
+    #[test]
     fn status_writes_are_judged_by_what_would_be_stored() {
         let live = deployment();
         let status = with(&live, "/status", json!({"replicas": 2}));

@@ -180,6 +180,19 @@ fn by_a_node() -> Vec<Attack> {
             json!({"metadata": {"annotations": {"mine": "yes"}}}),
         )
         .rejected_by("generated"),
+        merge(
+            "a label of itself, by way of its status",
+            "/api/v1/nodes/n1/status",
+            json!({"metadata": {"labels": {"mine": "yes"}}}),
+        )
+        .rejected_by("generated"),
+        merge(
+            "what a driver of volumes says of it, as a dry run",
+            "/api/v1/nodes/n1/status?dryRun=All",
+            json!({"metadata": {"labels": {"topology.example.com/zone": "a"},
+                "annotations": {"csi.volume.kubernetes.io/nodeid": "{}"}}}),
+        )
+        .harmless("it is the kubelet who says where its own node is"),
     ]
     .into_iter()
     .map(|attack| attack.by(Node))
