@@ -13,9 +13,11 @@ use crate::object::ObjectRef;
 pub const INVENTORY_PREFIX: &str = "gitadel-inventory-";
 /// Secrets `gitadel-baseline-<enforcement>-<n>`.
 pub const BASELINE_PREFIX: &str = "gitadel-baseline-";
+/// Label of such a ConfigMap that names the Enforcement.
+pub const INVENTORY_LABEL: &str = "gitadel.dev/inventory-of";
 /// Label of both that names who keeps them.
 pub const MANAGER_LABEL: &str = "app.kubernetes.io/managed-by";
-/// Label of such a Secret that names the Enforcement.
+/// Label of a Secret of the baseline that names the Enforcement.
 pub const BASELINE_LABEL: &str = "gitadel.dev/baseline-of";
 /// Its annotation that says how many there are, so that a lost one is noticed.
 pub const BASELINE_COUNT: &str = "gitadel.dev/baseline-shards";
@@ -39,6 +41,12 @@ pub fn baseline_of(shard: &str) -> Option<&str> {
     let (enforcement, number) = shard.strip_prefix(BASELINE_PREFIX)?.rsplit_once('-')?;
     let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
     (is_number && !enforcement.is_empty()).then_some(enforcement)
+}
+
+/// The Enforcement in the name of a ConfigMap that holds a part of an inventory. A label says nothing: it can be taken off.
+pub fn inventory_of(shard: &str) -> Option<&str> {
+    let (enforcement, digits) = shard.strip_prefix(INVENTORY_PREFIX)?.rsplit_once("-x")?;
+    (digits.bytes().all(|digit| digit.is_ascii_hexdigit()) && !enforcement.is_empty()).then_some(enforcement)
 }
 
 const DEFINITION: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
@@ -124,6 +132,21 @@ mod tests {
             "rbac.authorization.k8s.io/ClusterRole//system:reader 1a2b3c4 roles.yaml",
         ] {
             assert_eq!(InventoryLine::parse(line).unwrap().to_string(), line);
+        }
+    }
+
+    #[test]
+    fn a_shard_is_known_by_its_name() {
+        for (name, enforcement) in [
+            ("gitadel-inventory-all-x", Some("all")),
+            ("gitadel-inventory-all-x3f", Some("all")),
+            ("gitadel-inventory-all-x1-x", Some("all-x1")),
+            ("gitadel-inventory-all-7", None),
+            ("gitadel-inventory-all-xyz", None),
+            ("gitadel-inventory--x", None),
+            ("mine-x", None),
+        ] {
+            assert_eq!(inventory_of(name), enforcement, "{name}");
         }
     }
 

@@ -13,12 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::admission::own::{INVENTORY_KEY, INVENTORY_PREFIX, InventoryLine};
+use crate::admission::own::{INVENTORY_KEY, INVENTORY_LABEL, INVENTORY_PREFIX, InventoryLine};
 use crate::api::{MANAGER, SYSTEM_NAMESPACE};
 use crate::object::ObjectId;
 
-/// Label that names the Enforcement of a shard.
-const ENFORCEMENT_LABEL: &str = "gitadel.dev/inventory-of";
 /// A shard takes new lines while the inventory has at most this many lines a shard: some 300 KiB.
 const LINES_PER_SHARD: usize = 2000;
 
@@ -107,7 +105,7 @@ impl Inventory {
             "metadata": {
                 "name": name,
                 "namespace": SYSTEM_NAMESPACE,
-                "labels": {"app.kubernetes.io/managed-by": MANAGER, ENFORCEMENT_LABEL: enforcement},
+                "labels": {"app.kubernetes.io/managed-by": MANAGER, INVENTORY_LABEL: enforcement},
             },
             "data": {INVENTORY_KEY: text.join("\n")},
         }))
@@ -130,10 +128,9 @@ fn shard_name(enforcement: &str, id: &ObjectId, digits: usize) -> String {
     format!("{INVENTORY_PREFIX}{enforcement}-x{}", digest.get(..digits).unwrap_or_default())
 }
 
-/// Whether a ConfigMap of this name is a shard of the Enforcement's inventory. A label says nothing: it can be taken off.
-pub fn is_shard_of(name: &str, enforcement: &str) -> bool {
-    let rest = name.strip_prefix(INVENTORY_PREFIX).and_then(|rest| rest.strip_prefix(enforcement));
-    rest.and_then(|rest| rest.strip_prefix("-x")).is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+/// Whether nobody can mend a shard any more, by whatever way it came to that.
+pub fn is_beyond_repair(live: &Value) -> bool {
+    live["immutable"] == json!(true)
 }
 
 /// Whether a live shard says what it should, and nothing more.
@@ -153,15 +150,13 @@ pub fn is_as_written(live: &Value, wanted: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::own::inventory_of;
 
     #[test]
-    fn a_shard_is_known_by_its_name() {
-        let name = |name: &str| shard_name("all", &line(name).id, 2);
-        assert!(is_shard_of(&name("web"), "all") && is_shard_of(&shard_name("all", &line("web").id, 0), "all"));
-        for other in ["gitadel-inventory-all-7", "gitadel-inventory-all-xyz", "gitadel-inventory-all-x1-x", "mine"] {
-            assert!(!is_shard_of(other, "all"), "{other}");
+    fn a_shard_is_found_by_its_name() {
+        for digits in 0..3 {
+            assert_eq!(inventory_of(&shard_name("all", &line("web").id, digits)), Some("all"));
         }
-        assert!(is_shard_of("gitadel-inventory-all-x1-x", "all-x1"));
     }
 
     #[test]

@@ -5,18 +5,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::Stream;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, ListParams, PartialObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, PartialObjectMeta, PostParams, Preconditions};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
 use super::converge::Workshop;
-use super::inventory::{Inventory, Line, is_as_written, is_shard_of};
+use super::inventory::{Inventory, Line, is_as_written, is_beyond_repair};
 
 use super::refusal::Refusal;
 use super::round::Participant;
-use crate::admission::own::INVENTORY_PREFIX;
+use crate::admission::own::{INVENTORY_PREFIX, inventory_of};
 use crate::api::{Action, SYSTEM_NAMESPACE};
 use crate::object::ObjectId;
 use crate::snapshot::EntryClass;
@@ -90,7 +90,14 @@ pub async fn write(
     let world = workshop.publisher.world();
     let api: Api<ConfigMap> = Api::namespaced(workshop.client.clone(), SYSTEM_NAMESPACE);
     let name = participant.source.name.as_str();
-    let shards = shards(&api, name).await?;
+    let (shards, others): (Vec<_>, Vec<_>) =
+        records(&api).await?.into_iter().partition(|record| shard_of(record) == Some(name));
+    let (spoilt, shards): (Vec<_>, Vec<_>) = shards.into_iter().partition(is_beyond_repair);
+    // What bears the name of an inventory and can be a part of none came by a way round admission.
+    let strays = others.iter().filter(|record| shard_of(record).is_none());
+    for record in spoilt.iter().chain(strays) {
+        delete(&api, record).await?;
+    }
     let inventory = Inventory::read(shards.iter());
     let mut declared = Vec::new();
     let mut kept = undecided.clone();
@@ -139,13 +146,28 @@ pub async fn write(
 /// It cannot be read.
 pub async fn read(workshop: &Workshop, enforcement: &str) -> Result<Inventory, InventoryError> {
     let api: Api<ConfigMap> = Api::namespaced(workshop.client.clone(), SYSTEM_NAMESPACE);
-    Ok(Inventory::read(shards(&api, enforcement).await?.iter()))
+    let records = records(&api).await?;
+    Ok(Inventory::read(records.iter().filter(|record| shard_of(record) == Some(enforcement))))
 }
 
-async fn shards(api: &Api<ConfigMap>, enforcement: &str) -> Result<Vec<Value>, InventoryError> {
+/// Whatever bears the name of an inventory.
+async fn records(api: &Api<ConfigMap>) -> Result<Vec<Value>, InventoryError> {
     let all = api.list(&ListParams::default()).await?;
-    let shards = all.items.into_iter().filter(|map| is_shard_of(&map.name_any(), enforcement));
-    Ok(shards.map(serde_json::to_value).collect::<Result<_, _>>()?)
+    let records = all.items.into_iter().filter(|map| map.name_any().starts_with(INVENTORY_PREFIX));
+    Ok(records.map(serde_json::to_value).collect::<Result<_, _>>()?)
+}
+
+fn shard_of(record: &Value) -> Option<&str> {
+    record["metadata"]["name"].as_str().and_then(inventory_of)
+}
+
+/// Takes this very object away. Its lines are not believed: what is declared is listed anew.
+async fn delete(api: &Api<ConfigMap>, shard: &Value) -> Result<(), InventoryError> {
+    let (name, uid) = (&shard["metadata"]["name"], &shard["metadata"]["uid"]);
+    let preconditions = Preconditions { uid: uid.as_str().map(str::to_owned), resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    api.delete(name.as_str().unwrap_or_default(), &params).await?;
+    Ok(())
 }
 
 /// A commit that the inventory names must be found again, even after a force-push. What leads to it needs no reference

@@ -10,8 +10,8 @@ use super::{Judgement, Rule, admit, deny, is_terminating};
 use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::own::{
-    BASELINE_COUNT, BASELINE_LABEL, BASELINE_PREFIX, INVENTORY_KEY, INVENTORY_PREFIX, InventoryLine, MANAGER_LABEL,
-    baseline_digest, baseline_of, is_own,
+    BASELINE_COUNT, BASELINE_LABEL, BASELINE_PREFIX, INVENTORY_KEY, INVENTORY_LABEL, INVENTORY_PREFIX, InventoryLine,
+    MANAGER_LABEL, baseline_digest, baseline_of, inventory_of, is_own,
 };
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
@@ -112,10 +112,12 @@ fn inventory(context: &Context<'_>) -> Judgement {
         let reason = format!("is gitadel's inventory ({INVENTORY_PREFIX}*): {reason}. It follows from Git alone.");
         deny(Class::Own, denial::other(context, reason))
     };
-    if let Some(new) = request.object
-        && !(is_unattached(new) && holds_objects_only(new))
-    {
-        return refused("it holds nothing but its list of objects".to_owned());
+    if request.object.is_some_and(|new| !is_as_written(context, new)) {
+        return refused("it is of an Enforcement that there is, and holds nothing but its list of objects".to_owned());
+    }
+    // One that is not as gitadel writes it is in the way of the one that is, and may be past mending.
+    if request.operation == Operation::Delete && request.old.is_some_and(|old| !is_as_written(context, old)) {
+        return admit(Class::Own);
     }
     // A damaged list may be replaced by a good one; nothing in it is believed.
     let before = lines(request.old).unwrap_or_default();
@@ -149,11 +151,10 @@ fn is_yielded(context: &Context<'_>, line: &InventoryLine<'_>) -> Result<bool, S
     let Some(entry) = context.snapshot.get(line.id)? else { return Ok(false) };
     let source = entry.source().and_then(|index| context.snapshot.meta().sources.get(index));
     Ok(source.is_some_and(|source| {
-        let shard = context.id.name.strip_prefix(INVENTORY_PREFIX).and_then(|rest| rest.strip_prefix(&source.name));
         entry.class() == EntryClass::Declared
             && entry.file().unwrap_or_default() == line.file
             && source.commit == line.commit
-            && shard.and_then(|rest| rest.strip_prefix('-')).is_some_and(|n| !n.contains('-'))
+            && inventory_of(context.id.name) == Some(&source.name)
     }))
 }
 
@@ -167,9 +168,16 @@ fn is_unattached(object: Node<'_>) -> bool {
     ["ownerReferences", "finalizers"].iter().all(|field| object.at(&["metadata", field]).is_none())
 }
 
-fn holds_objects_only(shard: Node<'_>) -> bool {
+/// Whether a shard has what gitadel gives it beside its lines, and nothing more.
+fn is_as_written(context: &Context<'_>, shard: Node<'_>) -> bool {
+    let known = |name: &&str| context.snapshot.meta().sources.iter().any(|source| source.name == *name);
+    let Some(enforcement) = inventory_of(context.id.name).filter(known) else { return false };
     let data = shard.get("data").and_then(Node::map);
-    shard.get("binaryData").is_none() && data.is_some_and(|data| data.iter().all(|(key, _)| key == INVENTORY_KEY))
+    is_unattached(shard)
+        && holds(shard.at(&["metadata", "labels"]), &[(INVENTORY_LABEL, enforcement), (MANAGER_LABEL, MANAGER)])
+        && shard.at(&["metadata", "annotations"]).is_none()
+        && ["binaryData", "immutable"].iter().all(|field| shard.get(field).is_none())
+        && data.is_some_and(|data| data.iter().all(|(key, _)| key == INVENTORY_KEY))
 }
 
 #[cfg(test)]
@@ -186,7 +194,8 @@ mod tests {
 
     fn shard(lines: &[&str]) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "gitadel-inventory-all-0", "namespace": "gitadel-system"},
+            "metadata": {"name": "gitadel-inventory-all-x0", "namespace": "gitadel-system",
+                "labels": {"app.kubernetes.io/managed-by": "gitadel", "gitadel.dev/inventory-of": "all"}},
             "data": {"objects": lines.join("\n")}})
     }
 
@@ -196,8 +205,12 @@ mod tests {
     #[test]
     fn the_inventory_says_what_the_snapshot_says() {
         let forged = "/ConfigMap/shop/victim 1a2b3c4d5e6f apps/web.yaml";
-        let elsewhere = with(&shard(&[WEB]), "/metadata/name", json!("gitadel-inventory-other-0"));
+        let elsewhere = with(&shard(&[WEB]), "/metadata/name", json!("gitadel-inventory-other-x0"));
         let owned = with(&shard(&[WEB]), "/metadata/ownerReferences", json!([{"uid": "dead"}]));
+        let frozen = with(&shard(&[WEB]), "/immutable", json!(true));
+        let unlabelled = with(&shard(&[WEB]), "/metadata/labels", json!({}));
+        let elsewhere_labelled = with(&elsewhere, "/metadata/labels/gitadel.dev~1inventory-of", json!("other"));
+        let stray = with(&shard(&[]), "/metadata/name", json!("gitadel-inventory-junk"));
         World::new().declare(&deployment()).expect(&[
             ("what is declared", Review::create(&shard(&[WEB])), Allow, RULE.name),
             ("what is not", Review::create(&shard(&[WEB, forged])), Deny, RULE.name),
@@ -213,6 +226,13 @@ mod tests {
             ("an old line stays", Review::update(&shard(&[GONE]), &shard(&[GONE, WEB])), Allow, RULE.name),
             ("an old line goes", Review::update(&shard(&[GONE, WEB]), &shard(&[WEB])), Allow, RULE.name),
             ("a declared one goes", Review::update(&shard(&[WEB]), &shard(&[])), Deny, RULE.name),
+            ("for ever", Review::update(&shard(&[WEB]), &frozen), Deny, RULE.name),
+            ("one for ever goes", Review::delete(&frozen), Allow, RULE.name),
+            ("one of no Enforcement", Review::create(&elsewhere_labelled), Deny, RULE.name),
+            ("what is no shard", Review::create(&stray), Deny, RULE.name),
+            ("what is no shard goes", Review::delete(&stray), Allow, RULE.name),
+            ("without its labels", Review::update(&shard(&[WEB]), &unlabelled), Deny, RULE.name),
+            ("its labels put back", Review::update(&unlabelled, &shard(&[WEB])), Allow, RULE.name),
             ("no change", Review::update(&shard(&[WEB]), &shard(&[WEB])), Allow, RULE.name),
             ("deleted", Review::delete(&shard(&[WEB])), Deny, RULE.name),
             ("deleted when of no use", Review::delete(&shard(&[GONE])), Allow, RULE.name),

@@ -72,6 +72,8 @@ fn records() -> Vec<Attack> {
         create("one more list of what to prune", &config_maps, shard("gitadel-inventory-all-7", forged)),
         create("one more list of what to prune", &config_maps, shard("gitadel-inventory-all-7", forged))
             .by(StolenReconcilerToken),
+        create("one more list, of nothing", &config_maps, shard("gitadel-inventory-junk", "")),
+        merge("a list for ever", INVENTORY, json!({"immutable": true})),
         delete("the list of what was applied", INVENTORY),
         merge("a record of the baseline", BASELINE, json!({"metadata": {"labels": {"mine": "yes"}}})),
         delete("a record of the baseline", BASELINE),
@@ -97,6 +99,8 @@ fn records() -> Vec<Attack> {
         merge("an owner for the list", INVENTORY, json!({"metadata": {"ownerReferences": dead_owner()}}))
             .undone_past_admission(),
         delete("the list of what was applied", INVENTORY).undone_past_admission(),
+        merge("a list for ever", INVENTORY, json!({"immutable": true})).undone_past_admission(),
+        create("one more list, of nothing", &config_maps, shard("gitadel-inventory-junk", "")).undone_past_admission(),
     ])
     .collect()
 }
