@@ -3,6 +3,7 @@
 //! By kind, name and content only.
 
 use super::builtin::{CONTROLLERS, is_bootstrap_policy};
+use super::children::{self, recycler};
 use super::{delegation, endpoints};
 use crate::document::Node;
 use crate::object::{GroupKind, ObjectId, ObjectRef};
@@ -38,10 +39,13 @@ pub(super) fn generated_by(
         }
         ("", "PersistentVolumeClaim") => claim_of_stateful_set(snapshot, id),
         ("", "PersistentVolume") => volume_of_claim(snapshot, object),
-        ("", "Pod") if id.namespace == "default" => match id.name.strip_prefix("recycler-for-") {
-            Some(volume) => listed("", "PersistentVolume", "", volume),
-            None => Ok(None),
-        },
+        ("", "Pod") => {
+            let Some(name) = recycler::volume_of(id) else { return Ok(None) };
+            let volume = snapshot.get(ObjectRef { group: "", kind: "PersistentVolume", namespace: "", name })?;
+            let canonical = volume.as_ref().and_then(|volume| volume.canonical());
+            let follows = canonical.is_some_and(|volume| recycler::empties(snapshot, id, object, volume));
+            Ok(follows.then(|| ObjectId::new("", "PersistentVolume", "", name)))
+        }
         ("networking.k8s.io", "IPAddress") => Ok(parent_of_address(object)),
         // Served by the API server itself, from a CRD: it refers to nothing that could answer in its place.
         ("apiregistration.k8s.io", "APIService") if label(object, AUTOMANAGED) == Some("true") && is_local(object) => {
@@ -110,32 +114,33 @@ fn is_local(api_service: Node<'_>) -> bool {
 }
 
 fn claim_of_stateful_set(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<Option<ObjectId>, SnapshotError> {
-    Ok(set_of_claim(snapshot, id)?.map(|(set, _)| set.id().to_owned()))
+    Ok(set_of_claim(snapshot, id)?.map(|claim| claim.set.id().to_owned()))
 }
 
 /// Whether a claim is one of a StatefulSet's replica that Git does not ask for: only people know whether what is in it is
 /// still of use.
 pub(super) fn is_outgrown(snapshot: &Snapshot, id: ObjectRef<'_>) -> Result<bool, SnapshotError> {
-    if (id.group, id.kind) != ("", "PersistentVolumeClaim") {
-        return Ok(false);
-    }
-    let Some((set, ordinal)) = set_of_claim(snapshot, id)? else { return Ok(false) };
+    let Some(ClaimOfSet { set, ordinal, .. }) = set_of_claim(snapshot, id)? else { return Ok(false) };
     let Some(canonical) = set.canonical() else { return Ok(false) };
-    let number = |path: &[&str], default| canonical.at(path).and_then(Node::as_i64).unwrap_or(default);
     let source = set.source().and_then(|index| snapshot.meta().sources.get(index));
-    let delegations = source.into_iter().flat_map(|source| &source.delegations);
-    let scaled = delegations
-        .filter(|d| d.covers("apps", "StatefulSet", id.namespace, set.id().name))
-        .flat_map(|delegation| &delegation.fields)
-        .filter(|field| field.pattern.covers_fields(&["spec", "replicas"]))
-        .map(|field| field.bounds.and_then(|bounds| bounds.maximum).unwrap_or(i64::MAX));
-    let replicas = scaled.chain([number(&["spec", "replicas"], 1)]).max().unwrap_or(i64::MAX);
-    let start = number(&["spec", "ordinals", "start"], 0);
-    Ok(ordinal < start || ordinal >= start.saturating_add(replicas))
+    Ok(!children::ordinals(&canonical.to_value(), source).contains(&ordinal))
+}
+
+/// A claim for a replica of a StatefulSet, told by its name.
+pub(super) struct ClaimOfSet<'a, 'b> {
+    pub set: Entry<'a>,
+    pub template: &'b str,
+    pub ordinal: i64,
 }
 
 /// `<template>-<set>-<ordinal>`, where both template and set may hold dashes.
-fn set_of_claim<'a>(snapshot: &'a Snapshot, id: ObjectRef<'_>) -> Result<Option<(Entry<'a>, i64)>, SnapshotError> {
+pub(super) fn set_of_claim<'a, 'b>(
+    snapshot: &'a Snapshot,
+    id: ObjectRef<'b>,
+) -> Result<Option<ClaimOfSet<'a, 'b>>, SnapshotError> {
+    if (id.group, id.kind) != ("", "PersistentVolumeClaim") {
+        return Ok(None);
+    }
     let Some((stem, ordinal)) = id.name.rsplit_once('-') else { return Ok(None) };
     let Some(ordinal) = ordinal.bytes().all(|b| b.is_ascii_digit()).then(|| ordinal.parse().ok()).flatten() else {
         return Ok(None);
@@ -148,7 +153,7 @@ fn set_of_claim<'a>(snapshot: &'a Snapshot, id: ObjectRef<'_>) -> Result<Option<
         let claims = entry.canonical().map(|set| set.at(&["spec", "volumeClaimTemplates"]).and_then(Node::list));
         let named = |claim: Node<'_>| claim.at(&["metadata", "name"]).and_then(Node::as_str) == Some(template);
         if claims.is_none_or(|claims| claims.is_some_and(|claims| claims.iter().any(named))) {
-            return Ok(Some((entry, ordinal)));
+            return Ok(Some(ClaimOfSet { set: entry, template, ordinal }));
         }
     }
     Ok(None)
@@ -166,6 +171,16 @@ fn volume_of_claim(snapshot: &Snapshot, volume: Node<'_>) -> Result<Option<Objec
         return Ok(Some(claim.to_owned()));
     }
     Ok(None)
+}
+
+/// Whether a volume could be one that Kubernetes itself provisions. It does that for trials on a single node only; where a
+/// volume is more than an empty directory, its provisioner is somebody else, and needs a delegation.
+pub(super) fn is_provisioned_in_tree(volume: Node<'_>) -> bool {
+    const DIRECTORY: &str = "/tmp/hostpath_pv/";
+    let path = volume.at(&["spec", "hostPath", "path"]).and_then(Node::as_str);
+    let name = path.and_then(|path| path.strip_prefix(DIRECTORY));
+    annotation(volume, PROVISIONED_BY) == Some("kubernetes.io/host-path")
+        && name.is_some_and(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
 }
 
 /// The Service to which an address was given. The address comes before the Service is judged, so it need not be there.

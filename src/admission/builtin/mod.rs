@@ -26,7 +26,7 @@ pub use children::may_own;
 pub use condition_taints::{CONDITION_TAINTS, is_condition_taint, may_be_taken_away};
 pub use delegations::{BuiltinDelegation, Through, delegated, free_for_repair, has_finalizer};
 pub use identity::{CONTROLLERS, Identity};
-pub use writers::{Change, Writer, clears_nodes, writers};
+pub use writers::{Change, Deletes, Writer, clears_nodes, writers};
 
 /// group → kind or resource → rows. Two levels, so that a look-up needs no owned key.
 struct Table<T>(HashMap<&'static str, HashMap<&'static str, Vec<T>>>);

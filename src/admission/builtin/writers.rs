@@ -15,6 +15,8 @@ use Identity::{ApiServer, Bootstrapper, Controller, ControllerManager, Node, Sch
 #[derive(Clone, Debug)]
 pub enum Change {
     Nothing,
+    /// It takes owners away, and adds none.
+    Release,
     Fields(Vec<FreeField>),
     Everything,
 }
@@ -25,11 +27,21 @@ pub struct Writer {
     pub controller: &'static str,
     pub creates: bool,
     pub changes: Change,
-    pub deletes: bool,
+    pub deletes: Deletes,
+}
+
+/// Which objects a component deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletes {
+    None,
+    /// Those that name an owner.
+    Owned,
+    All,
 }
 
 enum Changes {
     None,
+    Release,
     Fields(&'static [&'static str]),
     All,
 }
@@ -41,7 +53,7 @@ struct Row {
     controller: &'static str,
     creates: bool,
     changes: Changes,
-    deletes: bool,
+    deletes: Deletes,
 }
 
 const fn keeps(
@@ -51,23 +63,31 @@ const fn keeps(
     controller: &'static str,
     fields: &'static [&'static str],
 ) -> Row {
-    Row { by, group, resource, controller, creates: true, changes: Changes::Fields(fields), deletes: true }
+    Row { by, group, resource, controller, creates: true, changes: Changes::Fields(fields), deletes: Deletes::All }
 }
 
 const fn owns(by: Identity, group: &'static str, resource: &'static str, controller: &'static str) -> Row {
-    Row { by, group, resource, controller, creates: true, changes: Changes::All, deletes: true }
+    Row { by, group, resource, controller, creates: true, changes: Changes::All, deletes: Deletes::All }
 }
 
 const fn creates(by: Identity, group: &'static str, resource: &'static str, controller: &'static str) -> Row {
-    Row { by, group, resource, controller, creates: true, changes: Changes::None, deletes: false }
+    Row { by, group, resource, controller, creates: true, changes: Changes::None, deletes: Deletes::None }
 }
 
 const fn changes(by: Identity, group: &'static str, resource: &'static str, fields: &'static [&'static str]) -> Row {
-    Row { by, group, resource, controller: "", creates: false, changes: Changes::Fields(fields), deletes: false }
+    Row {
+        by,
+        group,
+        resource,
+        controller: "",
+        creates: false,
+        changes: Changes::Fields(fields),
+        deletes: Deletes::None,
+    }
 }
 
 const fn deletes(by: Identity, group: &'static str, resource: &'static str) -> Row {
-    Row { by, group, resource, controller: "", creates: false, changes: Changes::None, deletes: true }
+    Row { by, group, resource, controller: "", creates: false, changes: Changes::None, deletes: Deletes::All }
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -149,7 +169,21 @@ const ROWS: &[Row] = &[
     owns(ApiServer, "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", ""),
     owns(ApiServer, "", "configmaps", ""),
     owns(Controller("attachdetach-controller"), "storage.k8s.io", "volumeattachments", ""),
-    owns(Controller("persistent-volume-binder"), "", "persistentvolumes", ""),
+    keeps(
+        Controller("persistent-volume-binder"),
+        "",
+        "persistentvolumes",
+        "",
+        &[
+            "spec.claimRef",
+            "metadata.annotations[pv.kubernetes.io/bound-by-controller]",
+            "metadata.annotations[pv.kubernetes.io/migrated-to]",
+            "metadata.annotations[volume.kubernetes.io/provisioner-deletion-secret-name]",
+            "metadata.annotations[volume.kubernetes.io/provisioner-deletion-secret-namespace]",
+            "metadata.finalizers[=kubernetes.io/pv-controller]",
+            "metadata.finalizers[=external-provisioner.volume.kubernetes.io/finalizer]",
+        ],
+    ),
     Row {
         by: Controller("persistent-volume-binder"),
         group: "",
@@ -157,17 +191,25 @@ const ROWS: &[Row] = &[
         controller: "",
         creates: true,
         changes: Changes::None,
-        deletes: true,
+        deletes: Deletes::All,
     },
     // The garbage collector takes away what has lost its owner, and owners that are gone.
-    deletes(Controller("generic-garbage-collector"), "*", "*"),
-    changes(Controller("generic-garbage-collector"), "*", "*", OWNERS),
+    Row {
+        by: Controller("generic-garbage-collector"),
+        group: "*",
+        resource: "*",
+        controller: "",
+        creates: false,
+        changes: Changes::Release,
+        deletes: Deletes::Owned,
+    },
 ];
 
 static TABLE: LazyLock<Table<Writer>> = LazyLock::new(|| {
     Table::new(ROWS.iter().map(|row| {
         let changes = match row.changes {
             Changes::None => Change::Nothing,
+            Changes::Release => Change::Release,
             Changes::Fields(fields) => {
                 let patterns = fields.iter().filter_map(|field| field.parse().ok());
                 Change::Fields(patterns.map(|pattern| FreeField { pattern, bounds: None }).collect())

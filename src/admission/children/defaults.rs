@@ -56,10 +56,7 @@ impl<'a> Defaults<'a> {
         set(spec, "volumes", extended(spec.get("volumes"), found.get("volumes"), is_token));
         self.containers(found, spec, token.as_ref().and_then(|volume| volume["name"].as_str()));
         self.pull_secrets(found, spec);
-        if spec.get("resources").is_some() {
-            // The requests of a Pod as a whole follow from those of its containers.
-            set(spec, "resources", found.get("resources").cloned());
-        }
+        self.measure_pod(found, spec);
         if self.permits(|operations| operations.ephemeral_containers) {
             set(spec, "ephemeralContainers", found.get("ephemeralContainers").cloned());
         }
@@ -90,6 +87,15 @@ impl<'a> Defaults<'a> {
             Ok(Some(class)) => class.get("globalDefault").and_then(Node::as_bool) == Some(true),
             // Where such classes are not governed, nobody can tell; those of the system are never the default.
             _ => !self.governs("scheduling.k8s.io", "PriorityClass") && !name.starts_with("system-"),
+        }
+    }
+
+    /// Whether a claim that names no class gets this one.
+    pub fn is_default_class(&self, name: &str) -> bool {
+        const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
+        match self.entry("storage.k8s.io", "StorageClass", "", name) {
+            Ok(Some(class)) => class.at(&["metadata", "annotations", DEFAULT]).and_then(Node::as_str) == Some("true"),
+            _ => !self.governs("storage.k8s.io", "StorageClass"),
         }
     }
 
@@ -170,6 +176,25 @@ impl<'a> Defaults<'a> {
                 let is_default = || !self.is_closed || self.is_of_range(in_range, resource, amount);
                 if declared[field].get(resource).is_none() && (from_limit() || is_default()) {
                     container["resources"][field][resource.as_str()] = amount.clone();
+                }
+            }
+        }
+    }
+
+    /// What a Pod as a whole requests follows from its limits and its containers. What limits it does not, but for pages
+    /// that are asked for as they are limited.
+    fn measure_pod(&self, found: &Value, spec: &mut Value) {
+        if spec.get("resources").is_none() {
+            return;
+        }
+        if self.permits(|operations| operations.resize) {
+            return set(spec, "resources", found.get("resources").cloned());
+        }
+        for field in ["limits", "requests"] {
+            for (resource, amount) in found["resources"][field].as_object().into_iter().flatten() {
+                let follows = field == "requests" || resource.starts_with("hugepages-");
+                if follows && spec["resources"][field].get(resource).is_none() {
+                    spec["resources"][field][resource.as_str()] = amount.clone();
                 }
             }
         }

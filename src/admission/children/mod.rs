@@ -10,29 +10,32 @@
 //! follow from each of those templates that still live: see [`crate::snapshot::History`].
 
 mod additions;
+mod claim;
 mod defaults;
 mod job;
 mod lists;
 mod metadata;
 mod pod;
+mod quota;
+pub mod recycler;
 mod replica_set;
 mod revision;
 mod settled;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use self::defaults::Defaults;
 use self::pod::Origin;
 use super::builtin;
 use super::ownership::Controller;
 use crate::api::{Children, Undeclared};
-use crate::compare::{Fault, Finding, Latitude, ListSchema, Path, Segment, difference, judge as compare, judge_create};
+use crate::compare::{Finding, Latitude, ListSchema, Segment, difference, judge as compare, judge_create};
 use crate::document::{Document, Node};
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{Entry, EntryClass, Snapshot, SnapshotError, Source};
 
-use replica_set::most_replicas;
+pub use quota::ordinals;
 pub use settled::is_settled;
 
 /// What follows from the template of a kind of owner, and which field holds that.
@@ -53,6 +56,23 @@ pub const HASH: &str = "0gitadel0hash0";
 pub fn pod_template_of<'a>(group: &str, kind: &str, owner: Node<'a>) -> Option<Node<'a>> {
     let template = template_of(group, kind, owner)?;
     if kind == "CronJob" { template.at(&["spec", "template"]) } else { Some(template) }
+}
+
+/// What keeps a claim from being made for a replica of a StatefulSet, by the template of that name.
+pub fn judge_claim_of_set(
+    snapshot: &Snapshot,
+    set: &Entry<'_>,
+    template: &str,
+    claim: Node<'_>,
+    latitude: &Latitude<'_>,
+) -> Vec<Finding> {
+    let Some(canonical) = set.canonical().map(Node::to_value) else { return Vec::new() };
+    let source = set.source().and_then(|index| snapshot.meta().sources.get(index));
+    let child = claim.to_value();
+    let defaults = Defaults::of(snapshot, set.id().namespace, source);
+    let template = claim::template_of_set(&canonical, template).unwrap_or(&Value::Null);
+    let wanted = claim::wanted(template, claim::selected(&canonical), &child, |class| defaults.is_default_class(class));
+    judge_create(claim, Document::from_value(&wanted).root(), latitude)
 }
 
 /// A child and the governed object at the end of its chain of controllers.
@@ -82,7 +102,8 @@ impl<'a> Descent<'a> {
     }
 
     /// What the child has to be by each of the templates in use, the declared one first. What it has of the additions that
-    /// are allowed is taken over. None where it is of a kind that has no template.
+    /// are allowed is taken over. None where such an owner has no template for children of this kind: by their kinds alone,
+    /// for nothing else that a child says of itself may spare it the comparison.
     pub fn wanted(&self, child: Node<'_>) -> Option<Vec<Document>> {
         let owner = self.owner.id();
         let canonical = self.owner.canonical()?;
@@ -117,8 +138,9 @@ impl<'a> Descent<'a> {
         match (self.id.kind, controller.kind, root.kind) {
             ("ReplicaSet", "Deployment", "Deployment") => Some(replica_set::wanted(owner, template, child)),
             ("Pod", "ReplicaSet", "Deployment") => {
-                let hash = controller.name.strip_prefix(root.name)?.strip_prefix('-')?;
-                pod(&with_hash(template, hash)?, Origin::ReplicaSet { hash: Some(hash) })
+                let hash = controller.name.strip_prefix(root.name).and_then(|rest| rest.strip_prefix('-'));
+                let hash = hash.unwrap_or(controller.name);
+                pod(&with_hash(template, hash), Origin::ReplicaSet { hash: Some(hash) })
             }
             ("Pod", "ReplicaSet", "ReplicaSet") | ("Pod", "ReplicationController", "ReplicationController") => {
                 pod(template, Origin::ReplicaSet { hash: None })
@@ -133,6 +155,16 @@ impl<'a> Descent<'a> {
                 pod(&spec["template"], Origin::Job { spec, name: controller.name, uid: controller.uid })
             }
             ("Job", "CronJob", "CronJob") => Some(job::wanted(template, child)),
+            ("PersistentVolumeClaim", "Pod", _) => {
+                // A Job's Pods, where the template is that of a CronJob's Jobs.
+                let pods = if root.kind == "CronJob" { &template["spec"]["template"] } else { template };
+                let of_replica = claim::template_of_replica(owner, controller.name, self.id.name);
+                let selected = if of_replica.is_some() { claim::selected(owner) } else { Map::new() };
+                // Without such a volume there is no such claim, and what is made instead is nobody's.
+                let claim = of_replica.or_else(|| claim::template_of_pod(pods, controller.name, self.id.name));
+                let claim = claim.unwrap_or(&Value::Null);
+                Some(claim::wanted(claim, selected, child, |class| defaults().is_default_class(class)))
+            }
             ("ControllerRevision", "StatefulSet" | "DaemonSet", "StatefulSet" | "DaemonSet") => {
                 Some(revision::wanted(template, child))
             }
@@ -151,27 +183,25 @@ impl<'a> Descent<'a> {
         closest(self.wanted(old)?.iter().map(|wanted| compare(old, new, wanted.root(), latitude)))
     }
 
-    /// A ReplicaSet that would grow beyond what its Deployment may ever want of it.
-    pub fn excess_replicas(&self, old: Option<Node<'_>>, new: Node<'_>) -> Option<Finding> {
-        let (owner, canonical) = (self.owner.id(), self.owner.canonical()?);
-        if (self.id.kind, owner.kind) != ("ReplicaSet", "Deployment") {
-            return None;
+    /// A child, made or grown, that its owner does not want now, whatever it is made of.
+    pub fn excess(&self, old: Option<Node<'_>>, new: Node<'_>) -> Option<Finding> {
+        let canonical = self.owner.canonical()?.to_value();
+        match (self.id.kind, self.owner.id().kind) {
+            ("ReplicaSet", "Deployment") => quota::replicas(&canonical, self.source, old, new),
+            ("Pod", "StatefulSet") if old.is_none() => quota::ordinal(&canonical, self.source, self.id.name),
+            ("Job", "CronJob") if old.is_none() => quota::suspended(&canonical, self.source),
+            _ => None,
         }
-        let replicas = |set: Node<'_>| set.at(&["spec", "replicas"]).and_then(Node::as_i64).unwrap_or(1);
-        let most = most_replicas(&canonical.to_value(), self.source)?;
-        (replicas(new) > most.max(old.map_or(0, replicas))).then(|| Finding {
-            path: Path(["spec", "replicas"].map(|field| Segment::Field(field.to_owned())).into()),
-            fault: Fault::OutOfBounds,
-            wanted: Some(json!({"minimum": 0, "maximum": most})),
-            given: Some(replicas(new).into()),
-        })
     }
 
     /// Whether no template yields this child; and in what it differs from the one that it comes closest to.
     ///
     /// Not told of what is kept of earlier templates on purpose, with which nothing is made any more: ControllerRevisions,
-    /// and ReplicaSets without replicas.
+    /// and ReplicaSets without replicas. Nor of claims: with them data would go.
     pub fn strays(&self, child: Node<'_>) -> Option<Stray> {
+        if is_claim(self.id) {
+            return None;
+        }
         let mut difference = self.difference(child)?;
         if is_kept_for_a_rollback(self.id.kind, child) {
             difference.findings.retain(is_of_metadata);
@@ -188,8 +218,12 @@ impl<'a> Descent<'a> {
         })
     }
 
-    /// Finalizers that hold a child, and that neither its template nor a component of Kubernetes has.
+    /// Finalizers that hold a child, and that neither its template nor a component of Kubernetes has. A claim may be held by
+    /// whoever has its data in use.
     pub fn foreign_finalizers(&self, child: Node<'_>) -> Vec<String> {
+        if is_claim(self.id) {
+            return Vec::new();
+        }
         let names = |object: Node<'_>| -> Vec<String> {
             let list = object.at(&["metadata", "finalizers"]).and_then(Node::list);
             list.into_iter().flat_map(|list| list.iter()).filter_map(|name| name.as_str().map(str::to_owned)).collect()
@@ -209,24 +243,33 @@ impl<'a> Descent<'a> {
     }
 
     fn difference(&self, child: Node<'_>) -> Option<Difference> {
-        let unknown = ListSchema::default();
-        let kind = self.snapshot.kind(self.id.group, self.id.kind);
-        let wanted = self.wanted(child)?;
-        let differences = wanted.into_iter().map(|wanted| {
-            let ObjectRef { group, kind: name, namespace, name: object } = self.id;
-            let free = builtin::free_for_repair(group, name, namespace, object, wanted.root(), self.source);
-            let latitude = Latitude {
-                schema: kind.map_or(&unknown, |kind| &kind.schema),
-                status_subresource: true,
-                allotted: builtin::allotted(group, name),
-                free: &free,
-                undeclared_fields: self.source.is_some_and(|source| source.undeclared_fields == Undeclared::Allow),
-            };
-            let findings = difference(child, wanted.root(), &latitude);
-            Difference { wanted: wanted.root().to_value(), findings }
+        let differences = self.wanted(child)?.into_iter().map(|wanted| Difference {
+            findings: unlike(self.snapshot, self.id, self.source, child, wanted.root()),
+            wanted: wanted.root().to_value(),
         });
         differences.min_by_key(|difference| difference.findings.len())
     }
+}
+
+/// In what a live object differs from what it has to be.
+fn unlike(
+    snapshot: &Snapshot,
+    id: ObjectRef<'_>,
+    source: Option<&Source>,
+    live: Node<'_>,
+    wanted: Node<'_>,
+) -> Vec<Finding> {
+    let ObjectRef { group, kind, namespace, name } = id;
+    let unknown = ListSchema::default();
+    let free = builtin::free_for_repair(group, kind, namespace, name, wanted, source);
+    let latitude = Latitude {
+        schema: snapshot.kind(group, kind).map_or(&unknown, |kind| &kind.schema),
+        status_subresource: true,
+        allotted: builtin::allotted(group, kind),
+        free: &free,
+        undeclared_fields: source.is_some_and(|source| source.undeclared_fields == Undeclared::Allow),
+    };
+    difference(live, wanted, &latitude)
 }
 
 struct Difference {
@@ -246,9 +289,20 @@ pub enum Stray {
 }
 
 /// A mutator may have put the hash anywhere.
-fn with_hash(template: &Value, hash: &str) -> Option<Value> {
-    let text = template.to_string();
-    if text.contains(HASH) { serde_json::from_str(&text.replace(HASH, hash)).ok() } else { Some(template.clone()) }
+fn with_hash(template: &Value, hash: &str) -> Value {
+    match template {
+        Value::String(text) => text.replace(HASH, hash).into(),
+        Value::Array(items) => items.iter().map(|item| with_hash(item, hash)).collect(),
+        Value::Object(members) => {
+            let members = members.iter().map(|(key, value)| (key.replace(HASH, hash), with_hash(value, hash)));
+            Value::Object(members.collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn is_claim(id: ObjectRef<'_>) -> bool {
+    (id.group, id.kind) == ("", "PersistentVolumeClaim")
 }
 
 fn is_of_metadata(finding: &Finding) -> bool {
@@ -267,4 +321,21 @@ fn is_kept_for_a_rollback(kind: &str, child: Node<'_>) -> bool {
 /// The declared template comes first, so that it is named where none comes closer.
 fn closest(findings: impl Iterator<Item = Vec<Finding>>) -> Option<Vec<Finding>> {
     findings.min_by_key(Vec::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whatever_an_owner_is_called_its_template_is_one() {
+        let template = json!({"metadata": {"labels": {"pod-template-hash": HASH}}, "spec": {"containers": [
+            {"name": "web", "args": [format!("--revision={HASH}"), 1]}]}});
+        let hash = r#"a"}b"#;
+        let expected = json!({"metadata": {"labels": {"pod-template-hash": hash}}, "spec": {"containers": [
+            {"name": "web", "args": [format!("--revision={hash}"), 1]}]}});
+        assert_eq!(with_hash(&template, hash), expected);
+    }
 }

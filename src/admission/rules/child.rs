@@ -4,8 +4,6 @@
 //! They come and go with their owner. A Pod may be deleted by anybody where the Enforcement allows it: its controller makes
 //! it anew. One that is not what the template yields may be mended or deleted by everybody.
 
-use std::sync::LazyLock;
-
 use super::{Judgement, Rule, admit, deny, kept};
 use crate::admission::children::{Descent, Stray};
 use crate::admission::classify::ObjectClass;
@@ -14,17 +12,11 @@ use crate::admission::denial::{self, Keeper};
 use crate::admission::endpoints;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::compare::{Finding, FreeField, Latitude, judge as compare};
+use crate::compare::{Finding, Latitude, judge as compare};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
 
 pub const RULE: Rule = Rule { name: "child", judge };
-
-/// How a controller lets a child go.
-static RELEASE: LazyLock<Vec<FreeField>> = LazyLock::new(|| {
-    let owners = "metadata.ownerReferences".parse().ok();
-    owners.map(|pattern| FreeField { pattern, bounds: None }).into_iter().collect()
-});
 
 fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
@@ -69,7 +61,7 @@ fn create(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>
     let free = context.delegated(new);
     let latitude = Latitude { free: &free, ..context.latitude() };
     let mut findings = descent.and_then(|descent| descent.judge_creation(new, &latitude)).unwrap_or_default();
-    findings.extend(descent.and_then(|descent| descent.excess_replicas(None, new)));
+    findings.extend(descent.and_then(|descent| descent.excess(None, new)));
     if findings.is_empty() {
         return admit(Class::Child);
     }
@@ -78,7 +70,7 @@ fn create(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>
 
 fn update(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>) -> Judgement {
     let Some((old, new)) = context.states() else { return Ok(None) };
-    let foreign = kept::foreign_changes(context, old, new, kept::writers_of_child(context));
+    let foreign = kept::foreign_changes(context, old, new, kept::writers_of_child(context))?;
     if !foreign.is_empty() && !is_redirected(context, old, new) {
         // Whoever writes, the child may become what its owner's template yields.
         match descent.and_then(|descent| away(context, descent, old, new)) {
@@ -89,12 +81,12 @@ fn update(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>
     }
     // Who keeps a child may let it go, but makes nothing else of it that nobody would look at again.
     if !matches!(context.classify(new)?, ObjectClass::Child { .. }) {
-        let more = context.changes(old, new, &RELEASE);
+        let more = context.changes(old, new, kept::release());
         if !more.is_empty() {
             return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &more));
         }
     }
-    match descent.and_then(|descent| descent.excess_replicas(Some(old), new)) {
+    match descent.and_then(|descent| descent.excess(Some(old), new)) {
         Some(excess) => deny(Class::Child, denial::not_of_template(context, owner, &[excess])),
         None => admit(Class::Child),
     }
@@ -119,7 +111,7 @@ fn delete(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>
         matches!(stray, Some(Stray::Foreign { .. }))
     };
     let may_go = deletes_pod(context)
-        || kept::writers_of_child(context).any(|writer| writer.deletes)
+        || kept::deletes(context, kept::writers_of_child(context))
         || kept::is_delegate(context)
         || is_foreign();
     if may_go { admit(Class::Child) } else { refuse(context, owner) }

@@ -26,7 +26,7 @@ fn judge(context: &Context<'_>) -> Judgement {
         Operation::Update if context.shows_whole_object() => {
             let Some((old, new)) = context.states() else { return Ok(None) };
             // Controllers go on with the children of an owner that left Git, until these are collected.
-            let mut findings = kept::foreign_changes(context, old, new, kept::writers(context));
+            let mut findings = kept::foreign_changes(context, old, new, kept::writers(context))?;
             // It could be deleted as well, so it may also lose what keeps it from going.
             findings.retain(|finding| !is_finalizer_removal(request, finding));
             if findings.is_empty() {

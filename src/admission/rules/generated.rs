@@ -9,12 +9,14 @@ use super::{Judgement, Rule, admit, deny, kept};
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
 use crate::admission::denial::{self, Keeper};
+use crate::admission::generated::ClaimOfSet;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::admission::{computed, generated};
-use crate::compare::{Latitude, judge as compare, judge_create};
+use crate::admission::{children, computed, generated};
+use crate::compare::{Finding, Latitude, judge as compare, judge_create};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
+use crate::snapshot::SnapshotError;
 
 pub const RULE: Rule = Rule { name: "generated", judge };
 
@@ -37,10 +39,18 @@ fn judge(context: &Context<'_>) -> Judgement {
     };
     let mut findings = Vec::new();
     let admitted = match request.operation {
-        Operation::Create => kept::writers(context).any(|writer| writer.creates) || kept::is_delegate(context),
+        Operation::Create => {
+            let is_delegate = kept::is_delegate(context);
+            if !is_delegate {
+                findings = claim_findings(context, shown)?;
+            }
+            let is_volume = (context.id.group, context.id.kind) == ("", "PersistentVolume");
+            let is_known = !is_volume || generated::is_provisioned_in_tree(shown);
+            is_delegate || (is_known && findings.is_empty() && kept::writers(context).any(|writer| writer.creates))
+        }
         Operation::Update => {
             let Some((old, new)) = context.states() else { return Ok(None) };
-            findings = kept::foreign_changes(context, old, new, kept::writers(context));
+            findings = kept::foreign_changes(context, old, new, kept::writers(context))?;
             // Who keeps an object makes nothing else of it: an API service of a CRD stays one.
             if findings.is_empty() && discriminant(&context.classify(new)?) != discriminant(&found) {
                 findings = context.changes(old, new, &[]);
@@ -49,13 +59,22 @@ fn judge(context: &Context<'_>) -> Judgement {
         }
         Operation::Delete => {
             class == Class::Machinery
-                || kept::writers(context).any(|writer| writer.deletes)
+                || kept::deletes(context, kept::writers(context))
                 || generated::is_outgrown(context.snapshot, context.id)?
                 || kept::is_delegate(context)
         }
         Operation::Connect => false,
     };
     if admitted { admit(class) } else { deny(class, denial::kept_by_controller(context, &keeper, &findings)) }
+}
+
+/// In what a claim of a StatefulSet's replica differs from its template.
+fn claim_findings(context: &Context<'_>, shown: Node<'_>) -> Result<Vec<Finding>, SnapshotError> {
+    let (snapshot, id) = (context.snapshot, context.id);
+    let claim = generated::set_of_claim(snapshot, id)?;
+    Ok(claim.map_or_else(Vec::new, |ClaimOfSet { set, template, .. }| {
+        children::judge_claim_of_set(snapshot, &set, template, shown, &context.latitude())
+    }))
 }
 
 /// Where the state can be computed, anybody may bring it about and nobody another one. What was altered may go: it is made
@@ -92,7 +111,7 @@ mod tests {
     use super::RULE;
     use crate::admission::ObjectClass;
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World, config_map, controller, delegation, with, without};
+    use crate::admission::testing::{Review, World, config_map, controller, delegation, owned, with, without};
     use crate::api::Undeclared;
     use crate::tls::issue::Authority;
 
@@ -204,20 +223,59 @@ mod tests {
         ]);
     }
 
+    fn stateful_set() -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "shop"},
+            "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}})
+    }
+
+    fn owned_claim() -> Value {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data-db-0", "namespace": "shop"}})
+    }
+
     #[test]
     fn claims_of_a_stateful_set() {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
         let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "my-db", "namespace": "shop"},
-            "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}});
+            "spec": {"selector": {"matchLabels": {"app": "db"}}, "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete"},
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": spec}]}});
         let claim = |name: &str| {
-            let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "shop"},
-                "spec": {"resources": {}}});
-            Review::create(&claim).by(&controller("statefulset-controller"))
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": spec,
+                "metadata": {"name": name, "namespace": "shop", "labels": {"app": "db"}}})
         };
+        let by = |review: Review| review.by(&controller("statefulset-controller"));
+        let made = |name: &str| by(Review::create(&claim(name)));
+        let kept = claim("data-my-db-0");
+        let of = |owner: (&str, &str, &str)| owned(&kept, owner);
+        let collected = |claim: &Value| Review::delete(claim).by(&controller("generic-garbage-collector"));
         World::new().declare(&set).expect(&[
-            ("its claim", claim("data-my-db-0"), Allow, RULE.name),
-            ("of no template", claim("logs-my-db-0"), Deny, "undeclared"),
-            ("without a number", claim("data-my-db-x"), Deny, "undeclared"),
-            ("by a person", claim("data-my-db-0").by(crate::admission::testing::ADMIN), Deny, RULE.name),
+            ("its claim", made("data-my-db-0"), Allow, RULE.name),
+            ("of no template", made("logs-my-db-0"), Deny, "undeclared"),
+            ("without a number", made("data-my-db-x"), Deny, "undeclared"),
+            ("by a person", Review::create(&kept), Deny, RULE.name),
+            (
+                "of a chosen volume",
+                by(Review::create(&with(&kept, "/spec/volumeName", json!("host")))),
+                Deny,
+                RULE.name,
+            ),
+            ("goes with its Pod", by(Review::update(&kept, &of(("v1", "Pod", "my-db-0")))), Allow, "child"),
+            ("with another", by(Review::update(&kept, &of(("v1", "Pod", "my-db-1")))), Deny, "child"),
+            ("with its set", by(Review::update(&kept, &of(("apps/v1", "StatefulSet", "my-db")))), Deny, RULE.name),
+            ("without an owner", collected(&kept), Deny, RULE.name),
+            ("with one", collected(&of(("v1", "Pod", "my-db-0"))), Allow, "child"),
+        ]);
+    }
+
+    #[test]
+    fn the_collector_takes_owners_away() {
+        let account =
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "shop"}});
+        let by = |review: Review| review.by(&controller("generic-garbage-collector"));
+        let kept = owned(&owned_claim(), ("apps/v1", "StatefulSet", "db"));
+        World::new().declare(&stateful_set()).expect(&[
+            ("an owner", by(Review::update(&kept, &without(&kept, "/metadata/ownerReferences"))), Allow, RULE.name),
+            ("a dead one", by(Review::update(&owned_claim(), &kept)), Deny, RULE.name),
+            ("what has none", by(Review::delete(&account)), Deny, RULE.name),
         ]);
     }
 

@@ -1,11 +1,15 @@
 //! What a component may do to the objects that it keeps for others.
 
-use crate::admission::builtin::{self, Change, Writer};
+use std::sync::LazyLock;
+
+use crate::admission::builtin::{self, Change, Deletes, Writer};
 use crate::admission::context::Context;
 use crate::admission::delegation::holds_whole;
+use crate::admission::generated::{self, ClaimOfSet};
 use crate::admission::ownership::Controller;
 use crate::compare::{Finding, FreeField};
 use crate::document::Node;
+use crate::snapshot::SnapshotError;
 
 /// Rows of the built-in table for the user who asks, and for the controller that the object names: a Pod of a Job is no
 /// business of the ReplicaSet controller.
@@ -26,18 +30,84 @@ pub fn writers_of_child(context: &Context<'_>) -> impl Iterator<Item = &'static 
     writers(context).filter(|writer| !writer.creates || !writer.controller.is_empty())
 }
 
+/// How a child is let go.
+static OWNERS: LazyLock<Vec<FreeField>> = LazyLock::new(|| {
+    let owners = "metadata.ownerReferences".parse().ok();
+    owners.map(|pattern| FreeField { pattern, bounds: None }).into_iter().collect()
+});
+
+/// The changes by which whoever keeps a child may release it.
+pub fn release() -> &'static [FreeField] {
+    &OWNERS
+}
+
+/// Whether one of these writers deletes such an object.
+pub fn deletes(context: &Context<'_>, mut writers: impl Iterator<Item = &'static Writer>) -> bool {
+    let is_owned = || context.request.old.is_some_and(|old| owners(old).next().is_some());
+    writers.any(|writer| match writer.deletes {
+        Deletes::None => false,
+        Deletes::Owned => is_owned(),
+        Deletes::All => true,
+    })
+}
+
+/// Whether no owner is added.
+fn releases(old: Node<'_>, new: Node<'_>) -> bool {
+    let text = |owner: Node<'_>, key| owner.get(key).and_then(Node::as_str).unwrap_or_default().to_owned();
+    let reference = |owner: Node<'_>| ["apiVersion", "kind", "name", "uid"].map(|key| text(owner, key));
+    let before: Vec<_> = owners(old).map(reference).collect();
+    owners(new).all(|owner| before.contains(&reference(owner)))
+}
+
+fn owners(object: Node<'_>) -> impl Iterator<Item = Node<'_>> {
+    object.at(&["metadata", "ownerReferences"]).and_then(Node::list).into_iter().flat_map(|list| list.iter())
+}
+
 /// What an UPDATE changes that is none of the writers' business.
+///
+/// # Errors
+/// An entry of the snapshot is damaged.
 pub fn foreign_changes(
     context: &Context<'_>,
     old: Node<'_>,
     new: Node<'_>,
     writers: impl Iterator<Item = &'static Writer>,
-) -> Vec<Finding> {
+) -> Result<Vec<Finding>, SnapshotError> {
     let writers: Vec<_> = writers.collect();
-    if writers.iter().any(|writer| matches!(writer.changes, Change::Everything)) {
-        return Vec::new();
+    if !keeps_claim(context, old, new)? {
+        return Ok(context.changes(old, new, &[]));
     }
-    context.changes(old, new, &free_fields(context, old, writers.into_iter()))
+    if writers.iter().any(|writer| matches!(writer.changes, Change::Everything)) {
+        return Ok(Vec::new());
+    }
+    let mut free = free_fields(context, old, writers.iter().copied());
+    if writers.iter().any(|writer| matches!(writer.changes, Change::Release)) && releases(old, new) {
+        free.extend_from_slice(release());
+    }
+    Ok(context.changes(old, new, &free))
+}
+
+/// Whether a claim gets no owner but those with which its set lets it go: the collector would delete it, and the data.
+fn keeps_claim(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> Result<bool, SnapshotError> {
+    let Some(ClaimOfSet { set, ordinal, .. }) = generated::set_of_claim(context.snapshot, context.id)? else {
+        return Ok(true);
+    };
+    let name = set.id().name;
+    let policy = |when: &str| {
+        let policy = set.canonical()?.at(&["spec", "persistentVolumeClaimRetentionPolicy", when])?;
+        Some(policy.as_str() == Some("Delete"))
+    };
+    let uid = |owner: Node<'_>| owner.get("uid").and_then(Node::as_str).map(str::to_owned);
+    let before: Vec<_> = owners(old).map(uid).collect();
+    let goes_with = |owner: Node<'_>| {
+        let text = |key| owner.get(key).and_then(Node::as_str).unwrap_or_default();
+        match text("kind") {
+            "StatefulSet" => text("name") == name && policy("whenDeleted") == Some(true),
+            "Pod" => text("name") == format!("{name}-{ordinal}") && policy("whenScaled") == Some(true),
+            _ => false,
+        }
+    };
+    Ok(owners(new).all(|owner| before.contains(&uid(owner)) || goes_with(owner)))
 }
 
 /// The fields that are the writers' business, or delegated to the user who asks.
