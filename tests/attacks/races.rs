@@ -56,14 +56,18 @@ async fn a_thousand_writes_at_once() {
     .await;
     // The API server itself turns some away when it has too much to do.
     let turned_away = answers.iter().filter(|(answer, _)| answer.status == 429).count();
+    // It fails closed where gitadel has not answered within its second: too many at once for a slow machine.
+    let unanswered = |answer: &wire::Answer| answer.status == 500 && answer.text.contains("failed calling webhook");
+    let failed = answers.iter().filter(|(answer, _)| unanswered(answer)).count();
     let denied = answers.iter().filter(|(answer, _)| answer.is_denial()).count();
-    let other = answers.iter().find(|(answer, _)| answer.status != 429 && !answer.is_denial());
+    let other = answers.iter().find(|(answer, _)| answer.status != 429 && !unanswered(answer) && !answer.is_denial());
     assert!(other.is_none() && denied > 0, "{other:?}");
     let mut took: Vec<Duration> = answers.iter().map(|(_, took)| *took).collect();
     took.sort_unstable();
     let decided = within(&super::support::metrics::scrape(victim.governed.webhook_probe), 99);
     println!(
-        "1000 writes at once: {denied} denied by gitadel, {turned_away} turned away by the API server; \
+        "1000 writes at once: {denied} denied by gitadel, {failed} failed without its answer, {turned_away} turned away \
+         by the API server; \
          a decision took at most {decided} s (p99), a write p50 {:.0?}, p99 {:.0?}",
         percentile(&took, 50),
         percentile(&took, 99)

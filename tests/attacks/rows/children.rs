@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::at;
+use super::deletions::dead_owner;
 use crate::attack::Identity::{NamespaceAdmin, StolenReconcilerToken};
-use crate::attack::{Attack, Edit, create, create_like, json_patch, merge, uid_of};
+use crate::attack::{Attack, Edit, create, create_like, delete, json_patch, merge, uid_of};
 use crate::report::Section;
 
 const PODS: &str = "/api/v1/namespaces/shop/pods";
+const CLAIMS: &str = "/api/v1/namespaces/shop/persistentvolumeclaims";
 const POD: &str = "/api/v1/namespaces/shop/pods/{web-}";
 const REPLICA_SETS: &str = "/apis/apps/v1/namespaces/shop/replicasets";
 const REPLICA_SET: &str = "/apis/apps/v1/namespaces/shop/replicasets/{web-}";
@@ -17,10 +19,12 @@ const OF_REPLICA_SETS: &str = "system:serviceaccount:kube-system:replicaset-cont
 const OF_DAEMON_SETS: &str = "system:serviceaccount:kube-system:daemon-set-controller";
 const OF_STATEFUL_SETS: &str = "system:serviceaccount:kube-system:statefulset-controller";
 const OF_JOBS: &str = "system:serviceaccount:kube-system:job-controller";
+const OF_VOLUMES: &str = "system:serviceaccount:kube-system:persistent-volume-binder";
+const COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
 const OF_CRON_JOBS: &str = "system:serviceaccount:kube-system:cronjob-controller";
 
 pub fn section() -> Section {
-    let attacks = [pods(), replica_sets(), others(), past_admission()].concat();
+    let attacks = [pods(), replica_sets(), others(), volumes(), past_admission()].concat();
     Section { title: "Children", attacks }
 }
 
@@ -138,6 +142,10 @@ fn others() -> Vec<Attack> {
     let by_cron_job = json!({"apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": "nightly-29000000", "ownerReferences": of("CronJob", "batch/v1", "nightly", cron_job)},
         "spec": {"template": {"spec": evil}}});
+    let due = json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "nightly-29000001", "ownerReferences": of("CronJob", "batch/v1", "nightly", cron_job)},
+        "spec": {"template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "nightly", "image": "registry.example/nightly:1"}]}}}});
     [
         (
             create(
@@ -174,8 +182,64 @@ fn others() -> Vec<Attack> {
         (create("a foreign Pod of a Job", PODS, child("once-mine", of("Job", "batch/v1", "once", job))), OF_JOBS),
         (create("a foreign Job of a CronJob", "/apis/batch/v1/namespaces/shop/jobs", by_cron_job), OF_CRON_JOBS),
     ]
+    .into_iter()
+    .chain([
+        (
+            create_like("a replica beside those that are declared", PODS, "/api/v1/namespaces/shop/pods/db-0", |pod| {
+                pod["metadata"]["name"] = json!("db-7");
+            }),
+            OF_STATEFUL_SETS,
+        ),
+        (
+            create_like("a replica of another name", PODS, "/api/v1/namespaces/shop/pods/db-0", |pod| {
+                pod["metadata"]["name"] = json!("anybody");
+            }),
+            OF_STATEFUL_SETS,
+        ),
+        (create("a Job of a suspended CronJob", "/apis/batch/v1/namespaces/shop/jobs", due), OF_CRON_JOBS),
+    ])
     .map(|(attack, user)| attack.impersonating(user).rejected_by("child"))
-    .to_vec()
+    .collect()
+}
+
+fn volumes() -> Vec<Attack> {
+    let claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-db-0";
+    let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume",
+        "metadata": {"name": "host", "annotations": {"pv.kubernetes.io/provisioned-by": "example.com/mine"}},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/"},
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "data"}}});
+    let recycler = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "recycler-for-disk"},
+        "spec": {"hostPID": true, "containers": [
+            {"name": "evil", "image": "evil.example/evil:1", "securityContext": {"privileged": true}}]}});
+    vec![
+        create("the files of a node for a declared claim", "/api/v1/persistentvolumes", volume)
+            .impersonating(OF_VOLUMES)
+            .rejected_by("generated"),
+        create("a privileged Pod in the name of a recycled volume", "/api/v1/namespaces/default/pods", recycler)
+            .impersonating(OF_VOLUMES)
+            .rejected_by("undeclared"),
+        create_like("a chosen volume for a replica", CLAIMS, claim, |claim| {
+            claim["metadata"]["name"] = json!("data-db-1");
+            claim["spec"]["volumeName"] = json!("disk");
+        })
+        .impersonating(OF_STATEFUL_SETS)
+        .rejected_by("generated"),
+        delete("a replica's data, as if its owner were gone", claim).impersonating(COLLECTOR).rejected_by("generated"),
+        merge(
+            "an owner that is gone, for a replica's data",
+            claim,
+            json!({"metadata": {"ownerReferences": dead_owner()}}),
+        )
+        .impersonating(COLLECTOR)
+        .rejected_by("generated"),
+        merge(
+            "an owner that is gone, for a replica's data",
+            claim,
+            json!({"metadata": {"ownerReferences": dead_owner()}}),
+        )
+        .impersonating(OF_STATEFUL_SETS)
+        .rejected_by("generated"),
+    ]
 }
 
 fn past_admission() -> Vec<Attack> {
