@@ -16,6 +16,7 @@ use super::support::bypass::{get, send};
 use super::support::shop::{SETTINGS_PATH, SHOP, WEB};
 use super::support::{client, eventually};
 use super::victim::Victim;
+use super::wire::Answer;
 
 const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/gitadel";
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
@@ -57,7 +58,7 @@ async fn a_thousand_writes_at_once() {
     // The API server itself turns some away when it has too much to do.
     let turned_away = answers.iter().filter(|(answer, _)| answer.status == 429).count();
     // It fails closed where gitadel has not answered within its second: too many at once for a slow machine.
-    let unanswered = |answer: &wire::Answer| answer.status == 500 && answer.text.contains("failed calling webhook");
+    let unanswered = |answer: &Answer| answer.status == 500 && answer.text.contains("failed calling webhook");
     let failed = answers.iter().filter(|(answer, _)| unanswered(answer)).count();
     let denied = answers.iter().filter(|(answer, _)| answer.is_denial()).count();
     let other = answers.iter().find(|(answer, _)| answer.status != 429 && !unanswered(answer) && !answer.is_denial());
