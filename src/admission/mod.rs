@@ -11,7 +11,7 @@ mod computed;
 mod context;
 pub mod coverage;
 mod decide;
-mod delegation;
+pub mod delegation;
 mod denial;
 pub mod endpoints;
 mod generated;

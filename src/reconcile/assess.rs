@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::admission::children::{Descent, Stray};
 use crate::admission::{ObjectClass, classify_object, computed, endpoints};
-use crate::compare::{Finding, difference, identical, mask_secret};
+use crate::compare::{Finding, carry, difference, identical, mask_secret};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
-use crate::snapshot::{EntryClass, KindInfo, SnapshotError};
+use crate::snapshot::{Entry, EntryClass, KindInfo, SnapshotError};
 
 use super::finalizers;
 use super::tracker::Fingerprint;
@@ -31,6 +31,9 @@ pub enum Assessment {
     Kept,
     /// Being deleted, and held by finalizers that got in past admission.
     Held(Vec<String>),
+    /// The same, of what nobody declares and came into a closed world, unless it is known to have been declared: then its
+    /// finalizers are those of whoever tidies up after it.
+    Lingering(Vec<String>),
     /// Being deleted: what becomes of it is seen when it is gone.
     Terminating,
     /// None of gitadel's business, or not decided yet.
@@ -62,7 +65,7 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
     if terminating {
         // What left Git may go, and does not come again.
         let gone_for_good = entry.class() == EntryClass::Retained;
-        return Ok(if gone_for_good { Assessment::Free } else { Assessment::Terminating });
+        return Ok(if gone_for_good { Assessment::Free } else { leaving(world, kind, &entry, live) });
     }
     let Some(canonical) = entry.canonical() else { return Ok(Assessment::Free) };
     let masked: Document;
@@ -79,6 +82,17 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
     let tolerance = world.tolerance(&entry);
     let findings = difference(live, canonical, &tolerance.latitude(kind));
     Ok(if findings.is_empty() { Assessment::Converged(None) } else { Assessment::Drifted(findings) })
+}
+
+/// Something that is declared, or of the baseline, is being deleted. It is made anew when it is gone, and until then what
+/// somebody made of it counts: a RoleBinding that is being deleted still binds. So the finalizers go that a repair would take
+/// away; those that Git declares or delegates are left to whoever keeps them.
+fn leaving(world: &World, kind: &KindInfo, entry: &Entry<'_>, live: Node<'_>) -> Assessment {
+    let Some(canonical) = entry.canonical().filter(|_| !world.doubts(entry)) else { return Assessment::Terminating };
+    let repaired = carry(canonical, live, &world.tolerance(entry).latitude(kind));
+    let mut foreign = finalizers::foreign(kind, &live.to_value());
+    foreign.retain(|name| !finalizers::of(&repaired).any(|kept| kept == name));
+    if foreign.is_empty() { Assessment::Terminating } else { Assessment::Held(foreign) }
 }
 
 /// Something that Git does not declare is being deleted. Nobody may ever take its finalizers away, and a RoleBinding that is
@@ -99,8 +113,14 @@ fn going(
             let descent = Descent::of(&world.snapshot, id.as_ref(), owner)?;
             descent.map(|descent| descent.foreign_finalizers(live)).unwrap_or_default()
         }
-        class if class.is_removable() && !finalizers::foreign(kind, &live.to_value()).is_empty() => {
-            return Ok(Assessment::Terminating);
+        class if class.is_removable() => {
+            let foreign = finalizers::foreign(kind, &live.to_value());
+            if foreign.is_empty() {
+                return Ok(Assessment::Free);
+            }
+            let is_an_operators = world.leaves_finalizers(id.as_ref(), live);
+            let lingers = !is_an_operators && world.came_after_closing(id.as_ref(), live);
+            return Ok(if lingers { Assessment::Lingering(foreign) } else { Assessment::Terminating });
         }
         _ => Vec::new(),
     };

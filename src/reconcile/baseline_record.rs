@@ -23,6 +23,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::apply::ApplyError;
 use super::baseline::{Baseline, BaselineError, digests};
 use super::baseline_state::BaselineState;
 use super::converge::{SERVED_LIMIT, Workshop};
@@ -53,6 +54,8 @@ pub enum RecordError {
     Api(#[from] Refusal),
     #[error("the baseline is not recorded before the webhook is proven: {0}")]
     Canary(#[from] CanaryError),
+    #[error("a record that is being deleted is kept from going: {0}")]
+    Kept(#[from] ApplyError),
     #[error("the record cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error(transparent)]

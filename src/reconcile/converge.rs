@@ -26,7 +26,7 @@ use super::peers::Peers;
 use super::publish::Publisher;
 use super::queue::{Attempt, Cause, Live, Work};
 use super::rest::{self, Propagation};
-use super::tracker::Tracker;
+use super::tracker::{Standing, Tracker};
 use super::unsettled::Unsettled;
 use super::world::{Tolerance, World};
 use crate::admission::own::is_canary;
@@ -142,12 +142,17 @@ impl Workshop {
                 self.regenerate(&world, kind, work, &live, &wanted).await
             }
             (Some(Assessment::Held(finalizers)), Some(live)) => {
-                if world.enforces(work.id.as_ref()) {
-                    self.let_go(kind, work, &live, &finalizers).await?;
-                }
-                Ok(())
+                self.release(&world, kind, work, &live, &finalizers).await
             }
-            (Some(Assessment::Terminating), _) => Err(ConvergeError::Terminating),
+            (Some(Assessment::Lingering(finalizers)), Some(live))
+                if self.tracker.standing(&work.id) != Standing::Accepted =>
+            {
+                if self.unsettled.holds(&work.id) {
+                    return Err(ConvergeError::NotSettled);
+                }
+                self.release(&world, kind, work, &live, &finalizers).await
+            }
+            (Some(Assessment::Terminating | Assessment::Lingering(_)), _) => Err(ConvergeError::Terminating),
             (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live, UNDECLARED).await,
             (Some(Assessment::Unproven(_)), _) if self.tracker.is_kept(&work.id) => {
                 self.tracker.converged(&work.id);
@@ -270,6 +275,25 @@ impl Workshop {
             self.events.drift_reverted(&work.id, kind, &what, took);
         }
         Ok(())
+    }
+
+    /// Lets an object go that is being deleted.
+    async fn release(
+        &self,
+        world: &World,
+        kind: &KindInfo,
+        work: &Work,
+        live: &Value,
+        finalizers: &[String],
+    ) -> Result<(), ConvergeError> {
+        if !world.enforces(work.id.as_ref()) {
+            return Ok(());
+        }
+        if self.recording.load(Ordering::SeqCst) {
+            return Err(ConvergeError::BaselineNotRecorded);
+        }
+        tracing::warn!(object = %work.id, ?finalizers, "kept from being deleted by what came past admission: taken away");
+        self.let_go(kind, work, live, finalizers).await
     }
 
     /// Takes away what keeps an object from going.

@@ -13,10 +13,24 @@ use crate::snapshot::KindInfo;
 /// Others write to an object that goes as well: its controller, the garbage collector.
 const ATTEMPTS: usize = 6;
 
+/// The finalizers of an object.
+pub fn of(object: &Value) -> impl Iterator<Item = &str> {
+    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
 /// The finalizers of an object that no component of Kubernetes has in objects of its kind.
 pub fn foreign(kind: &KindInfo, object: &Value) -> Vec<String> {
-    let finalizers = object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    finalizers.filter(|name| !builtin::has_finalizer(&kind.group, &kind.kind, name)).map(str::to_owned).collect()
+    of(object).filter(|name| !builtin::has_finalizer(&kind.group, &kind.kind, name)).map(str::to_owned).collect()
+}
+
+/// Takes all finalizers away from an object that is being deleted, and that nobody but gitadel makes.
+///
+/// # Errors
+/// The API server refuses, or others write to the object all the time.
+pub async fn take_all(client: &Client, kind: &KindInfo, object: &Value) -> Result<(), ApplyError> {
+    let all: Vec<String> = of(object).map(str::to_owned).collect();
+    let at = (metadata(object, "namespace"), metadata(object, "name"));
+    take_away(client, kind, at, metadata(object, "uid"), &all).await
 }
 
 /// Takes finalizers away from the object with this uid, which is being deleted.

@@ -11,10 +11,13 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
+use super::apply::ApplyError;
 use super::converge::Workshop;
+use super::finalizers;
 use super::inventory::{Inventory, Line, is_as_written, is_beyond_repair};
 
 use super::refusal::Refusal;
+use super::rest::metadata;
 use super::round::Participant;
 use crate::admission::own::{INVENTORY_PREFIX, inventory_of};
 use crate::api::{Action, SYSTEM_NAMESPACE};
@@ -29,6 +32,8 @@ pub enum InventoryError {
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::SnapshotError),
+    #[error("a list that is being deleted is kept from going: {0}")]
+    Kept(#[from] ApplyError),
     #[error(transparent)]
     Source(#[from] crate::source::SourceError),
     #[error("the task that reads Git died: {0}")]
@@ -95,8 +100,10 @@ pub async fn write(
     let (spoilt, shards): (Vec<_>, Vec<_>) = shards.into_iter().partition(is_beyond_repair);
     // What bears the name of an inventory and can be a part of none came by a way round admission.
     let strays = others.iter().filter(|record| shard_of(record).is_none());
+    let maps = world.snapshot.kind("", "ConfigMap").ok_or(Refusal::KindAbsent)?;
     for record in spoilt.iter().chain(strays) {
         delete(&api, record).await?;
+        finalizers::take_all(&workshop.client, maps, record).await?;
     }
     let inventory = Inventory::read(shards.iter());
     let mut declared = Vec::new();
@@ -129,6 +136,10 @@ pub async fn write(
         let known = shards.iter().find(|s| s["metadata"]["name"] == *shard);
         match (next.config_map(name, shard), known) {
             (Some(map), Some(known)) if is_as_written(known, &map) => {}
+            (Some(map), Some(known)) if !metadata(known, "deletionTimestamp").is_empty() => {
+                finalizers::take_all(&workshop.client, maps, known).await?;
+                written.note(&store(&api, map, None).await?);
+            }
             (Some(map), known) => written.note(&store(&api, map, known).await?),
             (None, Some(_)) => {
                 written.versions().remove(shard);

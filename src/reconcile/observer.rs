@@ -19,7 +19,7 @@ use super::publish::Publisher;
 use super::queue::{Cause, Live, Queue, Work};
 use super::settled::Settled;
 use super::terminating::Termination;
-use super::tracker::{Fingerprint, Tracker};
+use super::tracker::{Fingerprint, Standing, Tracker};
 use super::world::World;
 use crate::admission::children::is_settled;
 use crate::admission::own::is_canary;
@@ -83,6 +83,12 @@ impl Observer {
         }
         let document = Document::from_value(&value);
         let assessment = assess(&world, kind, &id, document.root());
+        match &assessment {
+            Ok(Assessment::Converged(_) | Assessment::Free) => self.tracker.accepted(&id),
+            // What a list shows may have been there under other rules.
+            Ok(Assessment::Undeclared) if is_first_sight && !initial => self.tracker.intruded(&id),
+            _ => {}
+        }
         let is_as_before = initial && matches!(assessment, Ok(Assessment::Converged(_) | Assessment::Free));
         if is_mutator(&id.kind) && !is_as_before {
             self.tracker.mutators.note();
@@ -112,7 +118,11 @@ impl Observer {
                     self.work(id, live, since);
                 }
             }
-            Ok(Assessment::Terminating) => {
+            Ok(Assessment::Lingering(_)) if self.tracker.standing(&id) != Standing::Accepted => {
+                self.drifted(&id, "undeclared", None);
+                self.work(id, Live::Present(Arc::new(value)), since);
+            }
+            Ok(Assessment::Terminating | Assessment::Lingering(_)) => {
                 self.drifted(&id, "terminating", None);
             }
             // It may be made from a template that counted before anything was known here. One that was seen to be what its

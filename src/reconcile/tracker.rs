@@ -19,11 +19,29 @@ pub struct Tracker {
 
 #[derive(Default)]
 struct State {
-    present: HashMap<u64, Option<Sight>>,
+    present: HashMap<u64, Presence>,
     listed: HashSet<GroupKind>,
     drifted: HashSet<ObjectId>,
     /// Undeclared, and left where they are.
     kept: HashSet<u64>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Presence {
+    sight: Option<Sight>,
+    standing: Standing,
+}
+
+/// What an object was when this process saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Seen first when all objects of its kind were listed, and never as anything that may be there.
+    #[default]
+    Unknown,
+    /// As Git declares it, or nothing against Git, at some time.
+    Accepted,
+    /// It appeared while its kind was watched, and nobody declared it.
+    Intruder,
 }
 
 /// The last sight of an object that held what Git declared, and nothing else.
@@ -61,18 +79,41 @@ impl Tracker {
 
     /// True where it was not known to be there.
     pub fn seen(&self, id: &ObjectId) -> bool {
-        self.state().present.insert(key(id), None).is_none()
+        let mut state = self.state();
+        let known = state.present.get_mut(&key(id)).map(|presence| presence.sight = None);
+        if known.is_none() {
+            state.present.insert(key(id), Presence::default());
+        }
+        known.is_none()
+    }
+
+    /// It may be there. That counts for as long as it is.
+    pub fn accepted(&self, id: &ObjectId) {
+        if let Some(presence) = self.state().present.get_mut(&key(id)) {
+            presence.standing = Standing::Accepted;
+        }
+    }
+
+    /// It appeared, and nobody declared it.
+    pub fn intruded(&self, id: &ObjectId) {
+        if let Some(presence) = self.state().present.get_mut(&key(id)).filter(|p| p.standing == Standing::Unknown) {
+            presence.standing = Standing::Intruder;
+        }
+    }
+
+    pub fn standing(&self, id: &ObjectId) -> Standing {
+        self.state().present.get(&key(id)).map(|presence| presence.standing).unwrap_or_default()
     }
 
     /// It was seen to hold this desired state, and nothing else.
     pub fn seen_as(&self, id: &ObjectId, version: u64, state: Fingerprint) {
-        self.state().present.insert(key(id), Some(Sight { version, state }));
+        self.state().present.entry(key(id)).or_default().sight = Some(Sight { version, state });
     }
 
     /// The resourceVersion at which an object was seen last, if it held this desired state then, and nothing else. It
     /// may have changed since: a write that names the version is refused then.
     pub fn seen_with(&self, id: &ObjectId, state: Fingerprint) -> Option<u64> {
-        let sight = self.state().present.get(&key(id)).copied().flatten()?;
+        let sight = self.state().present.get(&key(id))?.sight?;
         (sight.state == state).then_some(sight.version)
     }
 
@@ -179,6 +220,22 @@ mod tests {
         tracker.seen(&web);
         assert_eq!(tracker.seen_with(&web, old), None);
         assert_eq!(tracker.exists(&web), Some(true));
+    }
+
+    #[test]
+    fn what_was_accepted_once_is_no_intruder_while_it_is_there() {
+        let tracker = Tracker::default();
+        let web = ObjectId::new("apps", "Deployment", "shop", "web");
+        let then = |step: &dyn Fn()| {
+            step();
+            tracker.seen(&web);
+            tracker.standing(&web)
+        };
+        assert_eq!(then(&|| _ = tracker.seen(&web)), Standing::Unknown);
+        assert_eq!(then(&|| tracker.intruded(&web)), Standing::Intruder);
+        assert_eq!(then(&|| tracker.accepted(&web)), Standing::Accepted);
+        assert_eq!(then(&|| tracker.intruded(&web)), Standing::Accepted);
+        assert_eq!(then(&|| tracker.gone(&web)), Standing::Unknown);
     }
 
     #[test]

@@ -5,14 +5,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::kinds::Kinds;
 use super::publish::PublishError;
 use super::rest::Target;
 use crate::admission::builtin;
+use crate::admission::delegation::is_left_to_somebody;
 use crate::api::{Action, Undeclared};
-use crate::compare::{FreeField, Latitude, MaskKey, PathPattern};
+use crate::compare::{FreeField, Latitude, MaskKey, PathPattern, PatternSegment};
 use crate::document::Node;
 use crate::object::{ObjectId, ObjectRef};
 use crate::snapshot::{Entry, EntryClass, KindInfo, Snapshot, SnapshotError, Source};
@@ -99,6 +101,34 @@ impl World {
         // What a sealed one declares is not known.
         let is_sealed = |source: &Source| meta.sealed.contains(&source.name) && source.governs_id(id);
         meta.answering(id).any(Source::is_closed) && !meta.sources.iter().any(is_sealed)
+    }
+
+    /// Whether an object that nobody declares came after the worlds were closed that hold its place: then it came past
+    /// admission, unless it was declared, or left to somebody, before.
+    pub fn came_after_closing(&self, id: ObjectRef<'_>, object: Node<'_>) -> bool {
+        let meta = self.snapshot.meta();
+        let made = object.at(&["metadata", "creationTimestamp"]).and_then(Node::as_str);
+        let Some(made) = made.and_then(|made| made.parse::<Timestamp>().ok()) else { return false };
+        let mut closed = meta.answering(id).filter(|source| source.is_closed()).peekable();
+        // Kubernetes counts in seconds.
+        closed.peek().is_some()
+            && closed.all(|source| {
+                meta.closed_since.get(&source.name).is_some_and(|since| made.as_second() > since.as_second())
+            })
+    }
+
+    /// Whether somebody may have given an object finalizers with Git's consent: an operator to whom they, or such objects
+    /// as a whole, are left, or anybody where fields may be added.
+    pub fn leaves_finalizers(&self, id: ObjectRef<'_>, object: Node<'_>) -> bool {
+        let ObjectRef { group, kind, namespace, name } = id;
+        let is_finalizers = |field: &FreeField| {
+            let at = ["metadata", "finalizers"].map(|name| PatternSegment::Field(name.to_owned()));
+            field.pattern.0.starts_with(&at) || field.pattern.covers_fields(&["metadata", "finalizers"])
+        };
+        self.snapshot.meta().answering(id).any(|source| {
+            let mut covering = source.delegations.iter().filter(|d| d.covers(group, kind, namespace, name));
+            source.undeclared_fields == Undeclared::Allow || covering.any(|d| d.fields.iter().any(is_finalizers))
+        }) || is_left_to_somebody(&self.snapshot, id, object)
     }
 
     /// Whether drift of this object is put right, or only reported.

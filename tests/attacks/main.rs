@@ -7,6 +7,7 @@
 // clippy.toml spares test functions only; their helpers fail in the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod absence;
 mod attack;
 mod audit;
 #[path = "../support/page.rs"]

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Judgement, Rule, admit, deny};
+use super::{Judgement, Rule, admit, deny, is_finalizer_removal};
 use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::request::Operation;
@@ -89,6 +89,16 @@ fn update(context: &Context<'_>, entry: Entry<'_>) -> Judgement {
         };
     }
     deny(Class::Governed, denial::differs(context, entry, &findings))
+}
+
+/// Whether an object that is being deleted becomes more like what is declared, and loses finalizers at most: nobody keeps
+/// fields of it any more.
+pub(super) fn is_mended(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> bool {
+    let comparable = context.entry.filter(|entry| is_version_of(*entry, new));
+    let Some(canonical) = comparable.and_then(|entry| entry.canonical()) else { return false };
+    let mut findings = compare(old, new, canonical, &Latitude { undeclared_fields: false, ..context.latitude() });
+    findings.retain(|finding| !is_finalizer_removal(context.request, finding));
+    findings.is_empty()
 }
 
 fn delete(context: &Context<'_>, entry: Entry<'_>, old: Option<Node<'_>>) -> Judgement {

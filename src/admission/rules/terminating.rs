@@ -1,9 +1,9 @@
 //! Objects that are being deleted, and what is in namespaces that are.
 //!
-//! Nothing may keep them from going: their finalizers may be taken away, and deletions repeated. Everything else is as
-//! frozen as before.
+//! Nothing may keep them from going: their finalizers may be taken away, and deletions repeated. What somebody made of one
+//! past admission may be mended: until it is gone, it counts. Everything else is as frozen as before.
 
-use super::{Judgement, Rule, admit, deny, is_finalizer_removal, is_terminating};
+use super::{Judgement, Rule, admit, declared, deny, is_finalizer_removal, is_terminating};
 use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::request::Operation;
@@ -22,7 +22,7 @@ fn judge(context: &Context<'_>) -> Judgement {
     let mut findings = context.foreign_changes(old, new);
     findings.retain(|finding| !is_finalizer_removal(request, finding));
     match context.entry {
-        _ if findings.is_empty() => admit(class),
+        _ if findings.is_empty() || declared::is_mended(context, old, new) => admit(class),
         Some(_) => deny(class, denial::terminating(context, &findings)),
         None => Ok(None),
     }
@@ -49,6 +49,22 @@ mod tests {
             ("another finalizer", Review::update(&live, &with_c), Deny, RULE.name),
             ("a field beside", Review::update(&live, &scaled), Deny, RULE.name),
             ("deleted again", Review::delete(&live), Allow, RULE.name),
+        ]);
+    }
+
+    #[test]
+    fn what_is_altered_is_mended_until_it_is_gone() {
+        let live = with(&terminating(&deployment()), "/metadata/finalizers", json!(["a"]));
+        let altered = with(&live, "/spec/replicas", json!(5));
+        let let_go = without(&live, "/metadata/finalizers");
+        let labelled = with(&live, "/metadata/labels/team", json!("x"));
+        let of_another_version = with(&live, "/apiVersion", json!("apps/v1beta1"));
+        World::new().declare(&deployment()).expect(&[
+            ("mended", Review::update(&altered, &live), Allow, RULE.name),
+            ("mended and let go", Review::update(&altered, &let_go), Allow, RULE.name),
+            ("altered otherwise", Review::update(&altered, &with(&live, "/spec/replicas", json!(6))), Deny, RULE.name),
+            ("mended, and a label", Review::update(&altered, &labelled), Deny, RULE.name),
+            ("in another version", Review::update(&altered, &of_another_version), Deny, RULE.name),
         ]);
     }
 

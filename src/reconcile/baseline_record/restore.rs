@@ -6,7 +6,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 
 use super::{RecordError, Recorder};
+use crate::object::GroupKind;
 use crate::reconcile::baseline::Baseline;
+use crate::reconcile::finalizers;
+use crate::reconcile::refusal::Refusal;
 use crate::reconcile::rest::metadata;
 
 impl Recorder<'_> {
@@ -34,6 +37,11 @@ impl Recorder<'_> {
                 continue;
             }
             match live {
+                Some(live) if live.metadata.deletion_timestamp.is_some() => {
+                    let kind = self.kinds.info(&GroupKind::new("", "Secret")).ok_or(Refusal::KindAbsent)?;
+                    finalizers::take_all(&self.workshop.client, kind, &serde_json::to_value(&live)?).await?;
+                    api.create(&PostParams::default(), &wanted).await?;
+                }
                 // What is immutable is as it was recorded: what is about it can be written.
                 Some(live) if content(&live) == content(&wanted) => {
                     wanted.metadata.resource_version = live.metadata.resource_version;

@@ -1,0 +1,122 @@
+//! What somebody does to the cluster while nobody watches: the reconciler is away, and so is gitadel's webhook configuration.
+//! There is time then for more than one write, such as to delete an object and to make another in its place. All of it is
+//! undone when the reconciler is back.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::attack::{Act, Body, Content, Identity, request};
+use super::rows;
+use super::support::bypass::{get, send};
+use super::victim::Victim;
+
+const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/gitadel";
+const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+const FINALIZER: &str = "example.com/hold";
+
+fn delete(path: &str) -> Act {
+    request("DELETE", path, Content::Json, Body::Sent(json!({"propagationPolicy": "Background"})))
+}
+
+fn post(path: &str, object: Value) -> Act {
+    request("POST", path, Content::Json, Body::Sent(object))
+}
+
+/// Edits an object, gives it a finalizer that nobody takes away, and deletes it: it stays, as it was edited.
+fn held(path: &str, mut edit: Value) -> [Act; 2] {
+    edit["metadata"] = json!({"finalizers": [FINALIZER]});
+    [request("PATCH", path, Content::Merge, Body::Sent(edit)), delete(path)]
+}
+
+/// A right to do everything.
+fn binding(name: &str, finalizers: &[&str]) -> Value {
+    let group = "rbac.authorization.k8s.io";
+    json!({"apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding",
+        "metadata": {"name": name, "finalizers": finalizers},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "mallory"}]})
+}
+
+impl Victim {
+    /// Takes the reconciler and the webhook configuration away, writes, and lets the reconciler come back.
+    async fn in_absence(&mut self, acts: &[Act]) {
+        self.governed.stop_reconciler();
+        let gone = self.attackers.send(Identity::ClusterAdmin, &delete(CONFIGURATION)).await;
+        assert!(gone.is_success(), "{}", gone.text);
+        for act in acts {
+            let begun = Instant::now();
+            loop {
+                let act = self.attackers.with_names(act).await;
+                let answer = self.attackers.send(Identity::ClusterAdmin, &act).await;
+                if answer.is_success() {
+                    break;
+                }
+                // The API server takes a moment to forget the configuration, and an object to go.
+                assert!(begun.elapsed() < Duration::from_secs(20), "{}: {}", act.described(), answer.text);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        self.governed.run_reconciler();
+    }
+
+    async fn recovers(&mut self) {
+        if let Err(left) = self.is_as_before().await {
+            panic!("not undone: {left}\n{}", self.log());
+        }
+        self.obeyed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_by_a_foreign_finalizer_goes_and_is_made_anew() {
+    let mut victim = Victim::with(&rows::files(), json!({})).await;
+    let system = "/api/v1/namespaces/gitadel-system";
+    let inventory =
+        victim.attackers.with_names(&delete(&format!("{system}/configmaps/{{gitadel-inventory-all-}}"))).await;
+    let Act::Request { path: inventory, .. } = inventory else { panic!("{inventory:?}") };
+    let evil = &binding("zz-evil", &[FINALIZER]);
+    let mallory = json!({"subjects": evil["subjects"]});
+    let everything = json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
+    let acts: Vec<Act> = [
+        held("/apis/rbac.authorization.k8s.io/v1/namespaces/shop/rolebindings/admins", mallory),
+        held("/api/v1/namespaces/shop/configmaps/settings", json!({"data": {"colour": "red"}})),
+        held("/api/v1/namespaces/shop/secrets/password", json!({"data": {"password": "ZXZpbA=="}})),
+        held("/apis/rbac.authorization.k8s.io/v1/clusterroles/old-reader", everything),
+        held(&inventory, json!({"data": {"objects": ""}})),
+        held(&format!("{system}/secrets/gitadel-baseline-all-0"), json!({})),
+        [post(BINDINGS, evil.clone()), delete(&format!("{BINDINGS}/zz-evil"))],
+    ]
+    .concat();
+    victim.in_absence(&acts).await;
+    victim.recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_much_is_slipped_in_it_goes_at_once() {
+    const MORE_THAN_A_MISTAKE: usize = 80;
+    let mut victim = Victim::with(&rows::files(), json!({})).await;
+    let maps = "/api/v1/namespaces/bank/configmaps";
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut stored = 0;
+    let mut round = 0;
+    while stored < MORE_THAN_A_MISTAKE {
+        assert!(Instant::now() < deadline, "only {stored} were let in");
+        round += 1;
+        // It may be on its way back from the last attempt.
+        let _ = send(victim.client(), Method::DELETE, CONFIGURATION, &Value::Null).await;
+        let acts: Vec<Act> = (0..150)
+            .map(|number| {
+                let name = format!("junk-{round}-{number}");
+                post(maps, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}))
+            })
+            .collect();
+        let answers = join_all(acts.iter().map(|act| victim.attackers.send(Identity::ClusterAdmin, act))).await;
+        stored += answers.iter().filter(|answer| answer.is_success()).count();
+    }
+    victim.governed.slip_in(Method::POST, BINDINGS, &binding("zz-evil", &[])).await;
+    victim.recovers().await;
+    assert!(get(victim.client(), &format!("{BINDINGS}/zz-evil")).await.is_none());
+}
