@@ -22,7 +22,7 @@ mod request;
 mod rules;
 pub mod server;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verdict;
 
 pub use classify::{ObjectClass, classify_by_relation, classify_object};

@@ -139,3 +139,66 @@ fn child(world: &World, id: &ObjectId, owner: &ObjectId, live: Node<'_>) -> Resu
         Some(Stray::Unproven { findings }) => Assessment::Unproven(findings),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::admission::testing::{self, config_map, delegation, terminating, with, without};
+
+    const FOREIGN: &str = "example.com/hold";
+
+    /// The finalizers that are taken away, by what nobody declares or by anything else; none where all of them stay.
+    fn taken(world: &testing::World, live: &Value) -> (Vec<String>, bool) {
+        let kind = world.meta.kinds.iter().find(|kind| kind.kind == live["kind"]).unwrap();
+        let world = World::new(Arc::new(world.snapshot()), Arc::default(), Arc::default()).unwrap();
+        let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default();
+        let id = ObjectId::new(&kind.group, &kind.kind, text("namespace"), text("name"));
+        match assess(&world, kind, &id, Document::from_value(live).root()).unwrap() {
+            Assessment::Held(finalizers) => (finalizers, false),
+            Assessment::Lingering(finalizers) => (finalizers, true),
+            Assessment::Terminating => (Vec::new(), false),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn going(finalizers: &[&str]) -> Value {
+        with(&terminating(&config_map("c")), "/metadata/finalizers", json!(finalizers))
+    }
+
+    #[test]
+    fn what_is_declared_loses_the_finalizers_that_a_repair_would_take() {
+        let git = with(&config_map("c"), "/metadata/finalizers", json!(["example.com/git"]));
+        let held = going(&[FOREIGN, "example.com/git", "foregroundDeletion"]);
+        let hold = || (vec![FOREIGN.to_owned()], false);
+        let stays = || (Vec::new(), false);
+        let delegated = delegation("operator", ("", "ConfigMap"), &format!("metadata.finalizers[={FOREIGN}]"), None);
+        let world = || testing::World::new().declare(&git);
+        assert_eq!(taken(&world(), &held), hold());
+        assert_eq!(taken(&testing::World::new().entry(&git, |d| d.class = EntryClass::Baseline), &held), hold());
+        assert_eq!(taken(&world(), &going(&["example.com/git"])), stays());
+        assert_eq!(taken(&world().source(|s| s.delegations = vec![delegated]), &held), stays());
+    }
+
+    #[test]
+    fn what_nobody_declares_loses_them_where_it_came_into_a_closed_world() {
+        let closed = |at: &str| {
+            let at = at.parse().unwrap();
+            testing::World::new().meta(|meta| _ = meta.closed_since.insert("all".into(), at))
+        };
+        let made = with(&going(&[FOREIGN]), "/metadata/creationTimestamp", json!("2026-11-21T12:00:00Z"));
+        let before = || closed("2026-11-21T11:00:00Z");
+        let stays = (Vec::new(), false);
+        assert_eq!(taken(&before(), &made), (vec![FOREIGN.to_owned()], true));
+        assert_eq!(taken(&closed("2026-11-21T12:00:00.5Z"), &made), stays, "in the same second");
+        assert_eq!(taken(&before(), &without(&made, "/metadata/creationTimestamp")), stays);
+        let fields =
+            ["metadata.finalizers", "data"].map(|field| delegation("operator", ("", "ConfigMap"), field, None));
+        for field in fields {
+            assert_eq!(taken(&before().source(|s| s.delegations = vec![field.clone()]), &made), stays, "{field:?}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Brings one object to the desired state: the same steps for a new commit, for drift, and for what must go.
 
 mod error;
+mod removal;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,21 +16,20 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use self::error::ConvergeError;
+use self::removal::UNDECLARED;
 use super::apply::{self, Action, ApplyError};
 use super::assess::{Assessment, assess};
 use super::deletion::DeletionBudget;
 use super::events::EventLog;
-use super::finalizers;
 use super::inventory_record::Written;
 use super::observed::api_version;
 use super::peers::Peers;
 use super::publish::Publisher;
 use super::queue::{Attempt, Cause, Live, Work};
-use super::rest::{self, Propagation};
+use super::rest;
 use super::tracker::{Standing, Tracker};
 use super::unsettled::Unsettled;
 use super::world::{Tolerance, World};
-use crate::admission::own::is_canary;
 use crate::admission::{ObjectClass, classify_object};
 use crate::compare::{Finding, difference, json_patch, mask_secret};
 use crate::document::Document;
@@ -276,88 +276,7 @@ impl Workshop {
         }
         Ok(())
     }
-
-    /// Lets an object go that is being deleted.
-    async fn release(
-        &self,
-        world: &World,
-        kind: &KindInfo,
-        work: &Work,
-        live: &Value,
-        finalizers: &[String],
-    ) -> Result<(), ConvergeError> {
-        if !world.enforces(work.id.as_ref()) {
-            return Ok(());
-        }
-        if self.recording.load(Ordering::SeqCst) {
-            return Err(ConvergeError::BaselineNotRecorded);
-        }
-        tracing::warn!(object = %work.id, ?finalizers, "kept from being deleted by what came past admission: taken away");
-        self.let_go(kind, work, live, finalizers).await
-    }
-
-    /// Takes away what keeps an object from going.
-    async fn let_go(
-        &self,
-        kind: &KindInfo,
-        work: &Work,
-        live: &Value,
-        unwanted: &[String],
-    ) -> Result<(), ConvergeError> {
-        let (at, uid) = ((work.id.namespace.as_str(), work.id.name.as_str()), rest::metadata(live, "uid"));
-        if !unwanted.is_empty() {
-            finalizers::take_away(&self.client, kind, at, uid, unwanted).await?;
-        }
-        Ok(())
-    }
-
-    async fn delete(
-        &self,
-        world: &World,
-        kind: &KindInfo,
-        work: &Work,
-        live: &Value,
-        why: &str,
-    ) -> Result<(), ConvergeError> {
-        let uid = rest::metadata(live, "uid");
-        if !world.enforces(work.id.as_ref()) {
-            return Ok(());
-        }
-        if self.recording.load(Ordering::SeqCst) {
-            return Err(ConvergeError::BaselineNotRecorded);
-        }
-        if !matches!(work.cause, Cause::Prune | Cause::Obstacle) && self.unsettled.holds(&work.id) {
-            return Err(ConvergeError::NotSettled);
-        }
-        // A prune was counted against the guard as a whole, before it began.
-        let counted = work.cause != Cause::Prune && !is_canary(work.id.as_ref());
-        if counted && DeletionBudget::holds(&work.id.kind) {
-            let limit = self.deletions.limit(world, &work.id);
-            if !self.deletions.take(limit) {
-                return Err(ConvergeError::DeletionGuard(limit));
-            }
-            self.deletions.let_go(&work.id);
-        }
-        let at = (work.id.namespace.as_str(), work.id.name.as_str());
-        apply::delete(&self.client, kind, at, uid, Propagation::Background).await?;
-        if counted {
-            self.let_go(kind, work, live, &finalizers::foreign(kind, live)).await?;
-        }
-        self.tracker.converged(&work.id);
-        if work.cause == Cause::Prune {
-            self.metrics.pruned.with_label_values(&[world.enforcement_of(work.id.as_ref())]).inc();
-            tracing::info!(object = %work.id, "pruned: it left Git");
-        } else if counted {
-            let took = work.since.elapsed();
-            self.count_revert(world, &work.id, took);
-            tracing::warn!(object = %work.id, milliseconds = took.as_millis() as u64, why, "undeclared object removed");
-            self.events.undeclared_removed(&work.id, kind, why, took);
-        }
-        Ok(())
-    }
 }
-
-const UNDECLARED: &str = "it is not declared in Git";
 
 /// Whether an object that Git declares no more follows from another, or the API server makes it for itself: then it is as
 /// if Git had never declared it.

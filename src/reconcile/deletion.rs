@@ -14,9 +14,14 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Counts the undeclared objects that were removed within the last minute.
 #[derive(Default)]
 pub struct DeletionBudget {
-    deletions: Mutex<VecDeque<Instant>>,
+    deletions: Mutex<VecDeque<Deletion>>,
     /// What stays for now because nothing is left of it.
     held_back: Mutex<BTreeSet<ObjectId>>,
+}
+
+struct Deletion {
+    at: Instant,
+    is_urgent: bool,
 }
 
 impl DeletionBudget {
@@ -26,20 +31,31 @@ impl DeletionBudget {
         kind.group != "admissionregistration.k8s.io"
     }
 
-    /// Takes one deletion out of a budget of `limit` a minute; false where none is left.
-    pub fn take(&self, limit: u32) -> bool {
-        self.take_at(limit, Instant::now())
+    /// Whether an object of a kind does harm for as long as it is there: it gives rights, runs, or changes what the API
+    /// server serves. Anything else may be many, and must not be able to stand before it.
+    pub fn is_urgent(kind: &GroupKind) -> bool {
+        match kind.group.as_str() {
+            "rbac.authorization.k8s.io" | "apps" | "batch" | "apiextensions.k8s.io" | "apiregistration.k8s.io" => true,
+            "" => matches!(kind.kind.as_str(), "Pod" | "ReplicationController"),
+            _ => false,
+        }
     }
 
-    fn take_at(&self, limit: u32, now: Instant) -> bool {
+    /// Takes one deletion out of a budget of `limit` a minute; false where none is left. What is urgent is counted among its
+    /// like only.
+    pub fn take(&self, limit: u32, is_urgent: bool) -> bool {
+        self.take_at(limit, is_urgent, Instant::now())
+    }
+
+    fn take_at(&self, limit: u32, is_urgent: bool, now: Instant) -> bool {
         let mut deletions = self.deletions.lock().unwrap_or_else(PoisonError::into_inner);
-        while deletions.front().is_some_and(|first| now.duration_since(*first) >= WINDOW) {
+        while deletions.front().is_some_and(|first| now.duration_since(first.at) >= WINDOW) {
             deletions.pop_front();
         }
-        if deletions.len() >= limit as usize {
+        if deletions.iter().filter(|earlier| earlier.is_urgent || !is_urgent).count() >= limit as usize {
             return false;
         }
-        deletions.push_back(now);
+        deletions.push_back(Deletion { at: now, is_urgent });
         true
     }
 
@@ -129,10 +145,26 @@ mod tests {
     fn a_budget_is_spent_and_comes_back() {
         let budget = DeletionBudget::default();
         let start = Instant::now();
-        assert!(budget.take_at(2, start));
-        assert!(budget.take_at(2, start + Duration::from_secs(30)));
-        assert!(!budget.take_at(2, start + Duration::from_secs(59)));
-        assert!(budget.take_at(2, start + Duration::from_secs(60)));
-        assert!(!budget.take_at(0, start + Duration::from_secs(600)));
+        let take = |limit, seconds| budget.take_at(limit, false, start + Duration::from_secs(seconds));
+        assert!(take(2, 0));
+        assert!(take(2, 30));
+        assert!(!take(2, 59));
+        assert!(take(2, 60));
+        assert!(!take(0, 600));
+    }
+
+    #[test]
+    fn nothing_stands_before_what_is_urgent() {
+        let budget = DeletionBudget::default();
+        let now = Instant::now();
+        let [urgent, other] =
+            [true, false].map(|is_urgent| move |budget: &DeletionBudget| budget.take_at(2, is_urgent, now));
+        assert!(other(&budget) && other(&budget) && !other(&budget));
+        assert!(urgent(&budget) && urgent(&budget) && !urgent(&budget));
+        let kind = |group: &str, kind: &str| DeletionBudget::is_urgent(&GroupKind::new(group, kind));
+        assert!(
+            kind("rbac.authorization.k8s.io", "ClusterRoleBinding") && kind("", "Pod") && kind("apps", "DaemonSet")
+        );
+        assert!(!kind("", "ConfigMap") && !kind("networking.k8s.io", "NetworkPolicy"));
     }
 }

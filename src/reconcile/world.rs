@@ -118,7 +118,7 @@ impl World {
     }
 
     /// Whether somebody may have given an object finalizers with Git's consent: an operator to whom they, or such objects
-    /// as a whole, are left, or anybody where fields may be added.
+    /// as a whole, are left.
     pub fn leaves_finalizers(&self, id: ObjectRef<'_>, object: Node<'_>) -> bool {
         let ObjectRef { group, kind, namespace, name } = id;
         let is_finalizers = |field: &FreeField| {
@@ -127,7 +127,7 @@ impl World {
         };
         self.snapshot.meta().answering(id).any(|source| {
             let mut covering = source.delegations.iter().filter(|d| d.covers(group, kind, namespace, name));
-            source.undeclared_fields == Undeclared::Allow || covering.any(|d| d.fields.iter().any(is_finalizers))
+            covering.any(|d| d.fields.iter().any(is_finalizers))
         }) || is_left_to_somebody(&self.snapshot, id, object)
     }
 

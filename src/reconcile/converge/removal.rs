@@ -1,0 +1,107 @@
+//! Takes objects away, and what keeps them from going.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+
+use super::{ConvergeError, Workshop};
+use crate::admission::own::is_canary;
+use crate::document::Document;
+use crate::reconcile::apply;
+use crate::reconcile::deletion::DeletionBudget;
+use crate::reconcile::finalizers;
+use crate::reconcile::queue::{Cause, Work};
+use crate::reconcile::rest::{self, Propagation};
+use crate::reconcile::tracker::Standing;
+use crate::reconcile::world::World;
+use crate::snapshot::KindInfo;
+
+pub(super) const UNDECLARED: &str = "it is not declared in Git";
+
+impl Workshop {
+    /// Lets an object go that is being deleted.
+    pub(super) async fn release(
+        &self,
+        world: &World,
+        kind: &KindInfo,
+        work: &Work,
+        live: &Value,
+        finalizers: &[String],
+    ) -> Result<(), ConvergeError> {
+        if !world.enforces(work.id.as_ref()) {
+            return Ok(());
+        }
+        if self.recording.load(Ordering::SeqCst) {
+            return Err(ConvergeError::BaselineNotRecorded);
+        }
+        tracing::warn!(object = %work.id, ?finalizers, "kept from being deleted by what came past admission: taken away");
+        self.let_go(kind, work, live, finalizers).await
+    }
+
+    /// Takes away what keeps an object from going.
+    pub(super) async fn let_go(
+        &self,
+        kind: &KindInfo,
+        work: &Work,
+        live: &Value,
+        unwanted: &[String],
+    ) -> Result<(), ConvergeError> {
+        let (at, uid) = ((work.id.namespace.as_str(), work.id.name.as_str()), rest::metadata(live, "uid"));
+        if !unwanted.is_empty() {
+            finalizers::take_away(&self.client, kind, at, uid, unwanted).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn delete(
+        &self,
+        world: &World,
+        kind: &KindInfo,
+        work: &Work,
+        live: &Value,
+        why: &str,
+    ) -> Result<(), ConvergeError> {
+        let uid = rest::metadata(live, "uid");
+        if !world.enforces(work.id.as_ref()) {
+            return Ok(());
+        }
+        if self.recording.load(Ordering::SeqCst) {
+            return Err(ConvergeError::BaselineNotRecorded);
+        }
+        if !matches!(work.cause, Cause::Prune | Cause::Obstacle) && self.unsettled.holds(&work.id) {
+            return Err(ConvergeError::NotSettled);
+        }
+        // A prune was counted against the guard as a whole, before it began.
+        let counted = work.cause != Cause::Prune && !is_canary(work.id.as_ref());
+        if counted && DeletionBudget::holds(&work.id.kind) && !self.intruded(world, work, live) {
+            let limit = self.deletions.limit(world, &work.id);
+            if !self.deletions.take(limit, DeletionBudget::is_urgent(&work.id.kind)) {
+                return Err(ConvergeError::DeletionGuard(limit));
+            }
+        }
+        self.deletions.let_go(&work.id);
+        let at = (work.id.namespace.as_str(), work.id.name.as_str());
+        apply::delete(&self.client, kind, at, uid, Propagation::Background).await?;
+        if counted {
+            self.let_go(kind, work, live, &finalizers::foreign(kind, live)).await?;
+        }
+        self.tracker.converged(&work.id);
+        if work.cause == Cause::Prune {
+            self.metrics.pruned.with_label_values(&[world.enforcement_of(work.id.as_ref())]).inc();
+            tracing::info!(object = %work.id, "pruned: it left Git");
+        } else if counted {
+            let took = work.since.elapsed();
+            self.count_revert(world, &work.id, took);
+            tracing::warn!(object = %work.id, milliseconds = took.as_millis() as u64, why, "undeclared object removed");
+            self.events.undeclared_removed(&work.id, kind, why, took);
+        }
+        Ok(())
+    }
+
+    /// Whether nothing but a way round admission can have brought an object: it appeared in a closed world, before this
+    /// process's eyes, and was never declared or left to anybody. No commit by mistake makes such objects, however many.
+    fn intruded(&self, world: &World, work: &Work, live: &Value) -> bool {
+        self.tracker.standing(&work.id) == Standing::Intruder
+            && world.came_after_closing(work.id.as_ref(), Document::from_value(live).root())
+    }
+}
