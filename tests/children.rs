@@ -449,3 +449,29 @@ async fn children_that_were_altered_past_admission_are_put_right() {
     .await;
     governed.converged().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_status_ends_no_rollout() {
+    let governed = start().await;
+    governed.commit("another image", &[("web.yaml", &web("web:2"))]);
+    governed.notify().await;
+    until_running(&governed, "web", "web:2", 1).await;
+
+    // Without a node, no Pod of the new template is ever ready: those of the old one stay.
+    let old = until_running(&governed, "web", "web:1", 2).await;
+    let said = "its status says that its rollout is over, its children do not";
+    eventually("a look at what the status says", async || {
+        let path = "/apis/apps/v1/namespaces/shop/deployments/web";
+        let generation = get(&governed.client, path).await?["metadata"]["generation"].clone();
+        let over = json!([{"op": "replace", "path": "/status", "value": {"observedGeneration": generation,
+            "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}}]);
+        // The Deployment's controller writes it, too.
+        let _ = send(&governed.client, Method::PATCH, &format!("{path}/status"), &over).await;
+        (!governed.log_records("reconcile", said).is_empty()).then_some(())
+    })
+    .await;
+    for pod in &old {
+        ready(&governed, pod).await;
+    }
+    replaced(&governed, "web:1").await;
+}

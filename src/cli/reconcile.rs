@@ -221,7 +221,7 @@ async fn start(
     let terminating = terminating::follow(Arc::clone(&publisher), terminating_notices);
     supervisor.spawn_cut_short("the follower of terminating namespaces", terminating);
     let (settled_in, settled_notices) = mpsc::unbounded_channel();
-    let settled = settled::follow(Arc::clone(&publisher), settled_notices);
+    let settled = settled::follow(client.clone(), Arc::clone(&publisher), settled_notices);
     supervisor.spawn_cut_short("the follower of replaced templates", settled);
     let (addressed_in, addressed) = mpsc::unbounded_channel();
     let observer = Arc::new(Observer {

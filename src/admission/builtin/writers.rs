@@ -137,6 +137,14 @@ const ROWS: &[Row] = &[
     owns(Controller("endpoint-controller"), "", "endpoints", ""),
     creates(Controller("ephemeral-volume-controller"), "", "persistentvolumeclaims", "Pod"),
     keeps(Controller("resource-claim-controller"), "resource.k8s.io", "resourceclaims", "Pod", &[]),
+    // For what a Pod asks of devices by their amount.
+    keeps(
+        Scheduler,
+        "resource.k8s.io",
+        "resourceclaims",
+        "Pod",
+        &["metadata.finalizers[=resource.kubernetes.io/delete-protection]"],
+    ),
     // A Pod goes for many reasons, and comes again.
     deletes(Scheduler, "", "pods"),
     deletes(Controller("node-controller"), "", "pods"),

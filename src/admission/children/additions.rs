@@ -30,9 +30,10 @@ const DAEMON_TOLERATIONS: [(&str, &str); 7] = [
     ("node.kubernetes.io/memory-pressure", "NoSchedule"),
     ("node.kubernetes.io/pid-pressure", "NoSchedule"),
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
-    // Where it runs in the network of the node.
-    ("node.kubernetes.io/network-unavailable", "NoSchedule"),
+    (NO_NETWORK, "NoSchedule"),
 ];
+/// Tolerated where the Pod runs in the network of the node.
+const NO_NETWORK: &str = "node.kubernetes.io/network-unavailable";
 
 /// Labels, annotations and finalizers.
 pub fn of_controller(
@@ -112,7 +113,11 @@ pub fn to_spec(origin: &Origin<'_>, metadata: &Value, found: &Value, spec: &mut 
             let is_replaced =
                 |declared: &Value| DAEMON_TOLERATIONS.iter().any(|row| same_taint(declared, &toleration(*row)));
             let declared = without(spec.get("tolerations"), is_replaced);
-            let is_allowed = |found: &Value| DAEMON_TOLERATIONS.iter().any(|row| *found == toleration(*row));
+            let on_host = spec["hostNetwork"] == true;
+            let is_allowed = |found: &Value| {
+                let mut added = DAEMON_TOLERATIONS.iter().filter(|(key, _)| on_host || *key != NO_NETWORK);
+                added.any(|row| *found == toleration(*row))
+            };
             set(spec, "tolerations", extended(declared.as_ref(), found.get("tolerations"), is_allowed));
         }
         Origin::Job { spec: job, name, .. } => {

@@ -81,6 +81,8 @@ pub struct Descent<'a> {
     id: ObjectRef<'a>,
     owner: Entry<'a>,
     source: Option<&'a Source>,
+    /// Templates count that were replaced, as long as something may be made from them.
+    by_earlier: bool,
 }
 
 impl<'a> Descent<'a> {
@@ -98,7 +100,12 @@ impl<'a> Descent<'a> {
         // Nobody asks what mutators make of the Pods of what Git does not declare.
         let is_foreseen = id.kind != "Pod" || !meta.has_mutators || entry.class() == EntryClass::Declared;
         let by_template = is_foreseen && source.is_some_and(|source| source.children == Children::ByTemplate);
-        Ok(by_template.then_some(Self { snapshot, id, owner: entry, source }))
+        Ok(by_template.then_some(Self { snapshot, id, owner: entry, source, by_earlier: true }))
+    }
+
+    /// As if no template had ever been replaced.
+    pub fn by_present_template(self) -> Self {
+        Self { by_earlier: false, ..self }
     }
 
     /// What the child has to be by each of the templates in use, the declared one first. What it has of the additions that
@@ -110,7 +117,7 @@ impl<'a> Descent<'a> {
         let declared = template_of(owner.group, owner.kind, canonical)?.to_value();
         let mutated = self.mutated(owner.kind, &declared);
         let (owner_object, child) = (canonical.to_value(), child.to_value());
-        let earlier = self.owner.history().templates().map(Node::to_value);
+        let earlier = self.owner.history().templates().filter(|_| self.by_earlier).map(Node::to_value);
         let yielded = |template: Value| self.yielded(&owner_object, &template, &child);
         std::iter::once(declared)
             .chain(mutated)
@@ -197,13 +204,13 @@ impl<'a> Descent<'a> {
     /// Whether no template yields this child; and in what it differs from the one that it comes closest to.
     ///
     /// Not told of what is kept of earlier templates on purpose, with which nothing is made any more: ControllerRevisions,
-    /// and ReplicaSets without replicas. Nor of claims: with them data would go.
+    /// ReplicaSets without replicas, what has run to its end. Nor of claims: with them data would go.
     pub fn strays(&self, child: Node<'_>) -> Option<Stray> {
         if is_claim(self.id) {
             return None;
         }
         let mut difference = self.difference(child)?;
-        if is_kept_for_a_rollback(self.id.kind, child) {
+        if is_kept_as_history(self.id.kind, child) {
             difference.findings.retain(is_of_metadata);
         }
         if difference.findings.is_empty() {
@@ -309,11 +316,12 @@ fn is_of_metadata(finding: &Finding) -> bool {
     matches!(finding.path.0.first(), Some(Segment::Field(field)) if field == "metadata")
 }
 
-fn is_kept_for_a_rollback(kind: &str, child: Node<'_>) -> bool {
+fn is_kept_as_history(kind: &str, child: Node<'_>) -> bool {
     let has_none = |field| child.at(&[field, "replicas"]).and_then(Node::as_i64).unwrap_or(0) == 0;
     match kind {
         "ControllerRevision" => true,
         "ReplicaSet" => has_none("spec") && has_none("status"),
+        "Job" | "Pod" => settled::is_over(kind, child),
         _ => false,
     }
 }

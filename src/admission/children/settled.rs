@@ -2,7 +2,25 @@
 
 use crate::document::Node;
 
-/// Whether an object that is as declared has nothing left of earlier templates.
+/// Whether a Pod or a Job has run to its end.
+pub fn is_over(kind: &str, child: Node<'_>) -> bool {
+    match kind {
+        "Pod" => {
+            let phase = child.at(&["status", "phase"]).and_then(Node::as_str);
+            matches!(phase, Some("Succeeded" | "Failed"))
+        }
+        "Job" => {
+            let conditions = child.at(&["status", "conditions"]).and_then(Node::list);
+            conditions.into_iter().flat_map(|conditions| conditions.iter()).any(|condition| {
+                let text = |key| condition.get(key).and_then(Node::as_str);
+                matches!(text("type"), Some("Complete" | "Failed")) && text("status") == Some("True")
+            })
+        }
+        _ => false,
+    }
+}
+
+/// Whether an object that is as declared says that nothing is left of earlier templates. What it says may be forged.
 pub fn is_settled(group: &str, kind: &str, live: Node<'_>) -> bool {
     let status = |field: &str| live.at(&["status", field]);
     let count = |field: &str| status(field).and_then(Node::as_i64).unwrap_or(0);
@@ -40,6 +58,22 @@ mod tests {
 
     use super::*;
     use crate::document::Document;
+
+    #[test]
+    fn what_has_ended_makes_nothing_any_more() {
+        let job = |kind: &str, status: &str| json!({"status": {"conditions": [{"type": kind, "status": status}]}});
+        for (kind, child, expected) in [
+            ("Pod", json!({"status": {"phase": "Succeeded"}}), true),
+            ("Pod", json!({"status": {"phase": "Running"}}), false),
+            ("Pod", json!({}), false),
+            ("Job", job("Complete", "True"), true),
+            ("Job", job("Failed", "False"), false),
+            ("Job", job("Suspended", "True"), false),
+            ("ReplicaSet", json!({}), false),
+        ] {
+            assert_eq!(is_over(kind, Document::from_value(&child).root()), expected, "{kind} {child}");
+        }
+    }
 
     #[test]
     fn a_template_lives_as_long_as_something_may_be_made_from_it() {
