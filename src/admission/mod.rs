@@ -15,6 +15,7 @@ pub mod delegation;
 mod denial;
 pub mod endpoints;
 mod generated;
+pub mod immutable;
 pub mod own;
 mod own_slices;
 mod ownership;

@@ -199,6 +199,7 @@ async fn start(
     supervisor.spawn_until("the leader election", resign.clone(), campaign);
     let events = EventLog::start(client.clone(), Some(args.identity.clone()), supervisor);
     let tracker = Arc::new(Tracker::default());
+    tracker.inherit(&publisher.world().snapshot);
     let (work, dispatcher) = queue(WORKERS);
     let workshop = Arc::new(Workshop::new(
         client.clone(),

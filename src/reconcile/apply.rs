@@ -22,6 +22,9 @@ pub use secret::{UnmaskError, unmask_secret};
 /// How often an object is read again that others changed meanwhile.
 const ATTEMPTS: usize = 6;
 
+/// What the API server says of a field that cannot change.
+const IMMUTABLE: [&str; 4] = ["immutable", "updates to", "may not be changed", "cannot change"];
+
 /// How long an object that is deleted to be created again may take to go.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 const GONE_POLL: Duration = Duration::from_millis(100);
@@ -106,7 +109,7 @@ impl From<Refusal> for ApplyError {
             Refusal::Denied { webhook, message } => Self::Denied { webhook, message },
             Refusal::Invalid { causes, message } => {
                 let mut fields = causes.into_iter().map(|cause| cause.field).filter(|field| !field.is_empty());
-                if message.contains("immutable") || message.contains("updates to") {
+                if IMMUTABLE.iter().any(|words| message.contains(words)) {
                     Self::Immutable { fields: fields.collect(), message }
                 } else {
                     Self::Invalid { field: fields.next(), message }
@@ -235,6 +238,9 @@ mod tests {
             ApplyError::from(invalid("Forbidden: updates to statefulset spec for fields other than …")),
             ApplyError::Immutable { .. }
         ));
+        for message in ["may not be changed in an update.", "roleRef: Invalid value: …: cannot change roleRef"] {
+            assert!(matches!(ApplyError::from(invalid(message)), ApplyError::Immutable { .. }), "{message}");
+        }
         assert!(matches!(ApplyError::from(invalid("Required value")), ApplyError::Invalid { .. }));
         assert!(ApplyError::from(denied("exact.gitadel.dev")).is_transient());
         assert!(ApplyError::from(Refusal::Unavailable("etcd".into())).is_transient());

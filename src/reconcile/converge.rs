@@ -2,6 +2,7 @@
 
 mod error;
 mod removal;
+mod replacement;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -256,6 +257,11 @@ impl Workshop {
             // Somebody put another object in its place, past admission.
             (Err(ApplyError::Immutable { .. }), Some(live)) if recreate => {
                 apply::recreate(&self.client, &target, desired, live).await?
+            }
+            (Err(ApplyError::Immutable { .. } | ApplyError::Invalid { .. }), Some(live))
+                if self.may_replace(world, work, live, &findings)? =>
+            {
+                self.replace(kind, work, &target, desired, live).await?
             }
             (applied, _) => applied?,
         };

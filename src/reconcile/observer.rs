@@ -173,6 +173,7 @@ impl Observer {
             self.drifted(id, "deleted", None);
             self.work(id.clone(), Live::Absent, since);
         } else {
+            self.tracker.forget(id);
             self.tracker.converged(id);
         }
         tracing::trace!(kind = %kind.kind, object = %id, "gone");
@@ -230,6 +231,9 @@ impl Observer {
     /// An object that is as declared may have nothing left of its earlier templates.
     fn settle(&self, world: &World, id: &ObjectId, live: Node<'_>) {
         let Ok(Some(entry)) = world.entry(id.as_ref()) else { return };
+        if let Some(canonical) = entry.canonical() {
+            self.tracker.holds(id, Fingerprint::of(canonical));
+        }
         let has_earlier = entry.history().templates().next().is_some();
         if let Some(canonical) = entry.canonical().filter(|_| has_earlier)
             && is_settled(&id.kind.group, &id.kind.kind, live)

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::mutators::MutatorChanges;
 use crate::document::Node;
 use crate::object::{GroupKind, ObjectId};
+use crate::snapshot::Snapshot;
 
 #[derive(Default)]
 pub struct Tracker {
@@ -24,6 +25,8 @@ struct State {
     drifted: HashSet<ObjectId>,
     /// Undeclared, and left where they are.
     kept: HashSet<u64>,
+    /// The desired state that an object of a name had last. It outlives the object.
+    held: HashMap<u64, Fingerprint>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -110,6 +113,30 @@ impl Tracker {
         self.state().present.entry(key(id)).or_default().sight = Some(Sight { version, state });
     }
 
+    /// An object of this name has this desired state.
+    pub fn holds(&self, id: &ObjectId, state: Fingerprint) {
+        self.state().held.insert(key(id), state);
+    }
+
+    /// The desired state that an object of this name had last.
+    pub fn held(&self, id: &ObjectId) -> Option<Fingerprint> {
+        self.state().held.get(&key(id)).copied()
+    }
+
+    /// What is in force since an earlier process counts as what its objects had.
+    pub fn inherit(&self, snapshot: &Snapshot) {
+        for entry in snapshot.iter().flatten() {
+            if let Some(canonical) = entry.canonical() {
+                self.holds(&entry.id().to_owned(), Fingerprint::of(canonical));
+            }
+        }
+    }
+
+    /// Nothing is desired of this name any more.
+    pub fn forget(&self, id: &ObjectId) {
+        self.state().held.remove(&key(id));
+    }
+
     /// The resourceVersion at which an object was seen last, if it held this desired state then, and nothing else. It
     /// may have changed since: a write that names the version is refused then.
     pub fn seen_with(&self, id: &ObjectId, state: Fingerprint) -> Option<u64> {
@@ -179,8 +206,11 @@ impl Tracker {
         self.state().drifted.iter().cloned().collect()
     }
 
+    /// Nothing is known of what there is, but what there was.
     pub fn clear(&self) {
-        *self.state() = State::default();
+        let mut state = self.state();
+        let held = std::mem::take(&mut state.held);
+        *state = State { held, ..State::default() };
     }
 }
 
@@ -236,6 +266,20 @@ mod tests {
         assert_eq!(then(&|| tracker.accepted(&web)), Standing::Accepted);
         assert_eq!(then(&|| tracker.intruded(&web)), Standing::Accepted);
         assert_eq!(then(&|| tracker.gone(&web)), Standing::Unknown);
+    }
+
+    #[test]
+    fn what_a_name_stood_for_outlives_the_object() {
+        let tracker = Tracker::default();
+        let web = ObjectId::new("apps", "Deployment", "shop", "web");
+        let state = Fingerprint::of(Document::from_value(&json!({"spec": {"replicas": 1}})).root());
+        assert_eq!(tracker.held(&web), None);
+        tracker.holds(&web, state);
+        tracker.gone(&web);
+        tracker.clear();
+        assert_eq!(tracker.held(&web), Some(state));
+        tracker.forget(&web);
+        assert_eq!(tracker.held(&web), None);
     }
 
     #[test]

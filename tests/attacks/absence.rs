@@ -94,6 +94,60 @@ async fn what_is_held_by_a_foreign_finalizer_goes_and_is_made_anew() {
     victim.recovers().await;
 }
 
+/// Deletes an object and makes another of its name.
+fn swapped(collection: &str, object: Value) -> Vec<Act> {
+    let path = format!("{collection}/{}", object["metadata"]["name"].as_str().unwrap());
+    vec![delete(&path), post(collection, object)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_mended_is_made_anew() {
+    let mut victim = Victim::with(&rows::files(), json!({})).await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let sealed = json!({"immutable": true, "data": {"colour": "red"}});
+    let evil = json!({"hostPID": true, "restartPolicy": "Never", "containers": [{"name": "evil", "image": "evil"}]});
+    let named = |object: Value, name: &str| {
+        let mut object = object;
+        object["metadata"] = json!({"name": name});
+        object
+    };
+    let role_binding = named(binding("", &[]), "admins");
+    let held = binding("system:discovery", &[FINALIZER]);
+    let pods = json!({"metadata": {"labels": {"x": "y"}}, "spec": {"containers": evil["containers"]}});
+    let swaps = [
+        swapped(&format!("{rbac}/namespaces/shop/rolebindings"), {
+            let mut binding = role_binding;
+            binding["kind"] = json!("RoleBinding");
+            binding
+        }),
+        // Of the baseline, and kept from going.
+        swapped(BINDINGS, held),
+        swapped(
+            "/apis/scheduling.k8s.io/v1/priorityclasses",
+            json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "important"},
+                "value": 1_000_000_000}),
+        ),
+        swapped(
+            "/apis/batch/v1/namespaces/shop/jobs",
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"},
+                "spec": {"template": {"spec": evil}}}),
+        ),
+        swapped(
+            "/apis/apps/v1/namespaces/bank/deployments",
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "teller"},
+                "spec": {"selector": {"matchLabels": {"x": "y"}}, "template": pods}}),
+        ),
+        swapped(
+            "/api/v1/namespaces/shop/pods",
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare"}, "spec": evil}),
+        ),
+    ];
+    let seal = request("PATCH", "/api/v1/namespaces/shop/configmaps/settings", Content::Merge, Body::Sent(sealed));
+    let acts: Vec<Act> = swaps.concat().into_iter().chain([seal]).collect();
+    victim.in_absence(&acts).await;
+    victim.recovers().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_much_is_slipped_in_it_goes_at_once() {
     const MORE_THAN_A_MISTAKE: usize = 80;

@@ -89,6 +89,8 @@ impl State {
     }
 }
 
+/// Labels that hold the uid of a Job.
+const OF_JOBS: [&str; 2] = ["controller-uid", "batch.kubernetes.io/controller-uid"];
 /// A volume of every Pod, whose name the API server draws.
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
@@ -131,7 +133,7 @@ pub fn compared(object: &Value) -> Value {
 fn normal(value: Value, hash: Option<&str>) -> Value {
     match value {
         Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+            let kept = map.into_iter().filter(|(key, value)| !value.is_null() && !OF_JOBS.contains(&key.as_str()));
             Value::Object(kept.map(|(key, value)| (key, normal(value, hash))).collect::<Map<_, _>>())
         }
         Value::Array(list) => Value::Array(list.into_iter().map(|value| normal(value, hash)).collect()),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Judgement, Rule, admit, deny, is_finalizer_removal};
 use crate::admission::context::Context;
 use crate::admission::denial;
+use crate::admission::immutable::is_beyond_repair;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
 use crate::admission::{aggregation, builtin};
@@ -102,18 +103,20 @@ pub(super) fn is_mended(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> 
 }
 
 fn delete(context: &Context<'_>, entry: Entry<'_>, old: Option<Node<'_>>) -> Judgement {
-    let recreated = || {
-        // Where it has to go before it can be known what it becomes, there is nothing to compare with.
-        let differs = match (entry.canonical(), old) {
-            (Some(_), Some(live)) if !is_version_of(entry, live) => false,
-            (Some(canonical), Some(live)) => {
-                // What delegates keep is no reason to delete it, whoever asks.
-                let free = kept_by_delegates(context, canonical);
-                !difference(live, canonical, &Latitude { free: &free, ..context.latitude() }).is_empty()
-            }
-            (canonical, _) => canonical.is_none(),
-        };
-        entry.recreate() && differs
+    let findings = match (entry.canonical(), old) {
+        (Some(canonical), Some(live)) if is_version_of(entry, live) => {
+            // What delegates keep is no reason to delete it, whoever asks.
+            let free = kept_by_delegates(context, canonical);
+            difference(live, canonical, &Latitude { free: &free, ..context.latitude() })
+        }
+        _ => Vec::new(),
+    };
+    // Where it has to go before it can be known what it becomes, there is nothing to compare with.
+    let recreated = || entry.recreate() && (entry.canonical().is_none() || !findings.is_empty());
+    // It came past admission: what cannot change was never admitted otherwise.
+    let is_misplaced = || {
+        let is_doubted = context.snapshot.meta().doubted.contains(&context.id.to_owned());
+        !is_doubted && old.is_some_and(|live| is_beyond_repair(context.id, live, &findings))
     };
     let expired = || {
         let (Some(canonical), Some(live)) = (entry.canonical(), old) else { return false };
@@ -121,7 +124,7 @@ fn delete(context: &Context<'_>, entry: Entry<'_>, old: Option<Node<'_>>) -> Jud
     };
     // gitadel makes a Pod anew that Git declares, as a controller does; where it ran it could not stay.
     let cleared = || (context.id.group, context.id.kind) == ("", "Pod") && builtin::clears_nodes(&context.request.user);
-    if entry.class() == EntryClass::Retained || recreated() || expired() || cleared() {
+    if entry.class() == EntryClass::Retained || recreated() || is_misplaced() || expired() || cleared() {
         return admit(Class::Governed);
     }
     deny(Class::Governed, denial::deletion(context, entry))
@@ -313,6 +316,26 @@ mod tests {
             ("one that must go first", Review::delete(&deployment()), Allow, RULE.name),
             ("and is not changed till then", Review::update(&deployment(), &drifted()), Deny, RULE.name),
         ]);
+    }
+
+    #[test]
+    fn what_cannot_be_mended_may_go() {
+        let git = config_map("settings");
+        let sealed = with(&git, "/immutable", json!(true));
+        let painted = with(&git, "/data/a", json!("2"));
+        for class in [EntryClass::Declared, EntryClass::Baseline] {
+            World::new().entry(&git, |draft| draft.class = class).expect(&[
+                ("sealed past admission", Review::delete(&sealed), Allow, RULE.name),
+                ("otherwise altered", Review::delete(&painted), Deny, RULE.name),
+                ("as it is", Review::delete(&git), Deny, RULE.name),
+            ]);
+        }
+        let doubted = World::new().entry(&git, |draft| draft.class = EntryClass::Baseline).meta(|meta| {
+            let id = crate::object::ObjectId::new("", "ConfigMap", "shop", "settings");
+            meta.doubted.insert(id);
+        });
+        doubted.expect(&[("where nobody knows what it was", Review::delete(&sealed), Deny, RULE.name)]);
+        World::new().declare(&sealed).expect(&[("sealed by Git", Review::delete(&sealed), Deny, RULE.name)]);
     }
 
     #[test]

@@ -109,6 +109,7 @@ fn past_admission() -> Vec<Attack> {
             .about("/api/v1/namespaces/bank/configmaps/vault"),
         merge("an owner that is dead", at::SETTINGS, owned()),
         merge("a finalizer", at::SETTINGS, json!({"metadata": {"finalizers": ["example.com/hold"]}})),
+        merge("a value for ever", at::SETTINGS, json!({"immutable": true, "data": {"colour": "red"}})),
     ]
     .map(Attack::undone_past_admission)
     .to_vec()
