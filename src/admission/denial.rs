@@ -195,6 +195,16 @@ pub fn operation(context: &Context<'_>, source: &Source, operation: &str, settin
     )
 }
 
+/// A write to status that others act on, by somebody who does not keep it.
+pub fn status(context: &Context<'_>, findings: &[Finding]) -> String {
+    format!(
+        "{} has a status that others act on: only who keeps it writes it, but {}{}",
+        subject(context),
+        Listed(findings, "would change"),
+        remedy(context.source, "To let somebody else keep it, delegate it")
+    )
+}
+
 /// A write through a subresource whose effect on the object nobody can foresee.
 pub fn subresource(context: &Context<'_>) -> String {
     let request = context.request;

@@ -4,7 +4,7 @@
 //! `oldObject` in a CREATE, so the operation is tested first; an erroring condition denies. A map entry with an empty
 //! value is an entry: compare with `key in old && new[key] == old[key]`, never with a default of `''`.
 
-use super::{Resources, Row, Target};
+use super::{ROWS, Resources, Row, Target, Treatment};
 use crate::admission::request::Operation;
 use crate::api::SYSTEM_NAMESPACE;
 use crate::cel::{list, quote};
@@ -24,7 +24,24 @@ pub fn requests_of(row: &Row) -> String {
         let operations: Vec<_> = row.operations.iter().map(|operation| operation.as_str()).collect();
         terms.push(one_of("request.operation", &operations));
     }
+    // What another row has judged is not meant by the one for all.
+    if let Target::Common { subresource, .. } = row.target {
+        let judged: Vec<_> =
+            ROWS.iter().filter(|row| row.treatment == Treatment::Judged).filter_map(named_in).collect();
+        let judged = judged.iter().filter(|(_, name)| *name == subresource).flat_map(|(resources, _)| resources.iter());
+        let judged: Vec<Resources> = judged.copied().collect();
+        if !judged.is_empty() {
+            terms.push(format!("!({})", among(&judged)));
+        }
+    }
     terms.join(" && ")
+}
+
+fn named_in(row: &Row) -> Option<(&'static [Resources], &'static str)> {
+    match row.target {
+        Target::Named { resources, subresource } => Some((resources, subresource)),
+        Target::Objects | Target::Common { .. } => None,
+    }
 }
 
 fn among(resources: &[Resources]) -> String {

@@ -161,6 +161,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::admission::builtin::with_kept_status;
     use crate::admission::rule_names;
     use crate::admission::testing::World;
 
@@ -253,6 +254,19 @@ mod tests {
             let asked = !matches!(row.treatment, Treatment::NeverAsked { .. });
             assert_eq!((asked, asked), (!row.rules.is_empty(), !row.classes.is_empty()), "{row:?}");
         }
+    }
+
+    #[test]
+    fn status_that_others_act_on_is_judged_and_no_other() {
+        let kept: BTreeSet<_> =
+            with_kept_status().map(|(group, kind)| (group, format!("{}s", kind.to_lowercase()))).collect();
+        let judged = ROWS.iter().filter(|row| row.rules.contains(&"status"));
+        let resources = judged.flat_map(|row| match row.target {
+            Target::Named { resources, subresource: "status" } => resources,
+            _ => &[],
+        });
+        let named = resources.flat_map(|(group, names)| names.iter().map(move |name| (*group, (*name).to_owned())));
+        assert_eq!(named.collect::<BTreeSet<_>>(), kept);
     }
 
     #[test]

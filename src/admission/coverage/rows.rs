@@ -26,32 +26,43 @@ const OBJECT_RULES: &[&str] = &[
     "undeclared",
 ];
 
-/// Built-in kinds with a `status` of their own.
-const WITH_STATUS: &[Resources] = &[
-    (
-        "",
-        &[
-            "namespaces",
-            "nodes",
-            "persistentvolumeclaims",
-            "persistentvolumes",
-            "pods",
-            "replicationcontrollers",
-            "resourcequotas",
-            "services",
-        ],
-    ),
+/// The rules that judge status that others act on.
+const STATUS_RULES: &[&str] = &[
+    "canary",
+    "status",
+    "own",
+    "enforcement",
+    "contents",
+    "machinery",
+    "terminating",
+    "namespace",
+    "declared",
+    "child",
+    "generated",
+    "undeclared",
+];
+
+/// Built-in kinds with a `status` on which others act: see `builtin::status_keepers`.
+const WITH_KEPT_STATUS: &[Resources] = &[
+    ("", &["resourcequotas", "services"]),
     ("apiextensions.k8s.io", &["customresourcedefinitions"]),
     ("apiregistration.k8s.io", &["apiservices"]),
-    ("apps", &["daemonsets", "replicasets", "statefulsets"]),
     ("autoscaling", &["horizontalpodautoscalers"]),
     ("batch", &["cronjobs", "jobs"]),
+    ("networking.k8s.io", &["servicecidrs"]),
+    ("policy", &["poddisruptionbudgets"]),
+    ("resource.k8s.io", &["resourceclaims"]),
+];
+
+/// Built-in kinds with another `status` of their own.
+const WITH_STATUS: &[Resources] = &[
+    ("", &["namespaces", "nodes", "persistentvolumeclaims", "persistentvolumes", "pods", "replicationcontrollers"]),
+    ("apps", &["daemonsets", "replicasets", "statefulsets"]),
     ("certificates.k8s.io", &["certificatesigningrequests", "podcertificaterequests"]),
     ("flowcontrol.apiserver.k8s.io", &["flowschemas", "prioritylevelconfigurations"]),
     ("internal.apiserver.k8s.io", &["storageversions"]),
-    ("networking.k8s.io", &["ingresses", "servicecidrs"]),
-    ("policy", &["poddisruptionbudgets"]),
-    ("resource.k8s.io", &["devicetaintrules", "resourceclaims", "resourcepoolstatusrequests"]),
+    ("networking.k8s.io", &["ingresses"]),
+    ("resource.k8s.io", &["devicetaintrules", "resourcepoolstatusrequests"]),
     ("scheduling.k8s.io", &["podgroups"]),
     ("storage.k8s.io", &["volumeattachments"]),
     ("storagemigration.k8s.io", &["storageversionmigrations"]),
@@ -274,12 +285,24 @@ pub static ROWS: &[Row] = &[
                 retries for ever where that is denied.",
     },
     Row {
+        target: subresource(WITH_KEPT_STATUS, "status"),
+        operations: &[Update],
+        classes: OBJECT,
+        rules: STATUS_RULES,
+        treatment: Treatment::Judged,
+        means: "Others act on it: it deletes a definition's objects, ends a Job, keeps a CronJob back, leads a Service's \
+                traffic, or counts what is left. So it is its controller's, or a delegate's, and waits for gitadel: none of \
+                it is needed to come back.",
+    },
+    Row {
         target: Target::Common { subresource: "status", builtin: WITH_STATUS },
         operations: &[Update],
         classes: OBJECT,
         rules: OBJECT_RULES,
         treatment: Treatment::PreDecided(&by::PURE_STATUS),
-        means: "Status is reported, not declared; labels, annotations, finalizers and owners that are written through it are \
+        means: "Reported, not declared. That of Pods, Nodes and workloads has to be written while no webhook is there, and \
+                who keeps it writes it again; that of volumes, Ingresses and custom kinds is written by drivers and \
+                operators, which are no part of Kubernetes. Labels, annotations, finalizers and owners that are written through it are \
                 judged like any other change of the object.",
     },
     Row {

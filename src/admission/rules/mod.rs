@@ -17,6 +17,7 @@ mod own;
 mod rehearsal;
 mod scale;
 mod scope;
+mod status;
 mod terminating;
 mod transient;
 
@@ -47,6 +48,7 @@ pub enum Ruling {
 pub const RULES: &[Rule] = &[
     rehearsal::RULE,
     canary::RULE,
+    status::RULE,
     own::RULE,
     enforcement::RULE,
     contents::RULE,

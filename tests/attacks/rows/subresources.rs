@@ -65,6 +65,33 @@ fn status() -> Vec<Attack> {
         .harmless("it says nothing of the state, and its controller writes it again"),
         merge("the status of a custom resource", &through(at::WIDGET, "status"), json!({"status": {"replicas": 9}}))
             .harmless("status is what was observed: nothing is decided by it"),
+        merge(
+            "a CronJob that ran in ten years' time",
+            "/apis/batch/v1/namespaces/shop/cronjobs/nightly/status",
+            json!({"status": {"lastScheduleTime": "2036-01-01T00:00:00Z"}}),
+        )
+        .rejected_by("status"),
+        merge(
+            "a Job that is to fail",
+            "/apis/batch/v1/namespaces/shop/jobs/once/status",
+            json!({"status": {"conditions": [{"type": "FailureTarget", "status": "True", "reason": "Mine", "message": "mine",
+                "lastProbeTime": "2026-01-01T00:00:00Z", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}),
+        )
+        .rejected_by("status"),
+        merge(
+            "a definition that ends, with all that it defines",
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com/status",
+            json!({"status": {"conditions": [{"type": "Terminating", "status": "True", "reason": "Mine", "message": "mine",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}),
+        )
+        .rejected_by("status"),
+        merge(
+            "gitadel's definition, that ends",
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/enforcements.gitadel.dev/status",
+            json!({"status": {"conditions": [{"type": "Terminating", "status": "True", "reason": "Mine", "message": "mine",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}),
+        )
+        .rejected_by("status"),
         merge("a Pod's address", &pod_status, ip(json!("192.0.2.66")))
             .open("RBAC on `pods/status`; the kubelet of the Pod's node writes it again")
             .then(request("PATCH", &pod_status, Content::Merge, Body::Sent(ip(Value::Null)))),
