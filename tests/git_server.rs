@@ -63,8 +63,8 @@ fn a_server_that_asks_for_a_password_is_an_error_without_a_prompt() {
 fn passwords_are_not_sent_in_the_clear() {
     let origin = Origin::new();
     origin.push("web.yaml", "a: 1\n");
-    origin.write_credentials("shop", "alice", "s3cret");
     let server = GitServer::repositories(origin.scratch(), ACCOUNT);
+    origin.write_credentials("shop", &server.url, "alice", "s3cret");
     let url = format!("{}/shop.git", server.url);
     let opened = Repository::open_or_init(&origin.copy(), &with_credentials(&url), Some(&origin.credentials()));
     let error = opened.err().expect("no source");
@@ -113,15 +113,19 @@ fn passwords_go_over_https_to_their_server_only() {
 fn follow_over_https(server: &str, redirect: &str) {
     let here = Origin::new();
     let repository = |server: &str| here.open(&with_credentials(&format!("{server}/shop.git")));
-    here.write_credentials("shop", "alice", "wr0ng");
+    here.write_credentials("shop", "https://git.example", "alice", "s3cret");
+    let error = repository(server).fetch().unwrap_err();
+    assert!(error.to_string().contains("begin with https://git.example"), "{error}");
+    here.write_credentials("shop", server, "alice", "wr0ng");
     let shop = repository(server);
     let error = shop.fetch().unwrap_err();
     assert!(matches!(error, SourceError::Authentication { .. }), "{error}");
     assert!(error.to_string().contains("renew") && !error.to_string().contains("wr0ng"), "{error}");
     // The same value notices that the password was changed.
-    here.write_credentials("shop", "alice", "s3cret\n");
+    here.write_credentials("shop", server, "alice", "s3cret\n");
     let commit = shop.fetch().unwrap();
     assert_eq!(shop.read_at(&commit.id, "web.yaml").unwrap().as_deref(), Some(&b"a: 1\n"[..]));
+    here.write_credentials("shop", redirect, "alice", "s3cret\n");
     let error = repository(redirect).fetch().unwrap_err();
     assert!(matches!(error, SourceError::Authentication { .. }), "{error}");
     assert!(error.to_string().contains("another server"), "{error}");

@@ -112,8 +112,9 @@ pub struct GitSource {
     #[schemars(range(min = 1, max = 86400), extend("format" = "int64"))]
     pub interval_seconds: u32,
     /// Name of the credentials, for a repository that is not public. The reconciler's `--credentials-dir` (in a
-    /// cluster: the keys of the Secret `gitadel-git-credentials`) has them as `NAME.username` and `NAME.password` for
-    /// https, or `NAME.identity` (a private key) and `NAME.known_hosts` for ssh.
+    /// cluster: the keys of the Secret `gitadel-git-credentials`) has them as `NAME.username`, `NAME.password` and
+    /// `NAME.url` (how the URLs begin that may get them) for https, or `NAME.identity` (a private key) and
+    /// `NAME.known_hosts` for ssh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
     pub credentials: Option<String>,

@@ -62,7 +62,8 @@ pub struct ReconcileArgs {
     /// Directory for clones of the sources.
     #[arg(long, default_value = "/var/lib/gitadel/repositories")]
     pub repository_dir: PathBuf,
-    /// Directory with the credentials of sources: NAME.username and NAME.password, or NAME.identity and NAME.known_hosts.
+    /// Directory with the credentials of sources: NAME.username, NAME.password and NAME.url, or NAME.identity and
+    /// NAME.known_hosts.
     #[arg(long)]
     pub credentials_dir: Option<PathBuf>,
     #[command(flatten)]

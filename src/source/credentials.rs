@@ -57,7 +57,16 @@ impl Credentials {
         Ok(text.trim_end_matches(['\r', '\n']).to_owned())
     }
 
-    pub fn account(&self) -> Result<Account, SourceError> {
+    /// Who may create an Enforcement chooses credentials by their name, and a URL: so the credentials say for which URLs they
+    /// are.
+    pub fn account(&self, location: &Location) -> Result<Account, SourceError> {
+        let refuse = |reason: String| SourceError::Credentials { name: self.name.clone(), reason };
+        let beginning = self.read("url").map_err(|error| {
+            refuse(format!("say in {}.url how the URLs begin that may get the password ({error})", self.name))
+        })?;
+        if !location.is_under(&Location::parse(&beginning)?) {
+            return Err(refuse(format!("they are for URLs that begin with {beginning}; {} does not", location.shown)));
+        }
         Ok(Account { username: self.read("username")?, password: self.read("password")? })
     }
 
@@ -112,9 +121,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("shop.username"), "alice\n").unwrap();
         let credentials = Credentials::locate("shop", Some(dir.path())).unwrap();
-        assert!(credentials.account().unwrap_err().to_string().contains("password"));
+        let location = Location::parse("https://git.example/shop/web.git").unwrap();
+        let refusal = || credentials.account(&location).unwrap_err().to_string();
+        assert!(refusal().contains("shop.url"), "{}", refusal());
+        fs::write(dir.path().join("shop.url"), "https://git.example/bank/\n").unwrap();
+        assert!(refusal().contains("begin with https://git.example/bank/"), "{}", refusal());
+        fs::write(dir.path().join("shop.url"), "https://git.example/shop/\n").unwrap();
+        assert!(refusal().contains("password"), "{}", refusal());
         fs::write(dir.path().join("shop.password"), " s3cret \r\n").unwrap();
-        let account = credentials.account().unwrap();
+        let account = credentials.account(&location).unwrap();
         assert_eq!((account.username.as_str(), account.password.as_str()), ("alice", " s3cret "));
     }
 

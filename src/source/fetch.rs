@@ -185,7 +185,7 @@ impl Store {
         let repository = self.connectable()?;
         let asked = Asked::default();
         let account = match &self.credentials {
-            Some(credentials) if self.location.is_http() => Some(Credentials::account(credentials)?),
+            Some(credentials) if self.location.is_http() => Some(credentials.account(&self.location)?),
             _ => None,
         };
         let run = || -> Result<_, gix::Error> {

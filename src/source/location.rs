@@ -56,6 +56,16 @@ impl Location {
             && self.url.port_or_default() == other.port_or_default()
     }
 
+    /// Whether this is the other URL, or one below it.
+    pub fn is_under(&self, other: &Self) -> bool {
+        let parts = |url: &gix::Url| {
+            let path = url.path.to_string();
+            path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (path, above) = (parts(&self.url), parts(&other.url));
+        self.is_same_server(&other.url) && path.starts_with(&above) && !path.iter().any(|part| part == "..")
+    }
+
     /// Whoever is between here and the server reads what is sent over plain http.
     pub fn may_carry_credentials(&self) -> bool {
         self.url.scheme != Scheme::Http
@@ -146,6 +156,25 @@ mod tests {
         let text =
             location.redact("cannot reach https://alice:s3cret@git.example/shop.git as alice with s3cret\nat all");
         assert_eq!(text, "cannot reach https://git.example/shop.git as … with … at all");
+    }
+
+    #[test]
+    fn a_url_is_under_another() {
+        let url = Location::parse("https://git.example/shop/web.git").unwrap();
+        for (above, expected) in [
+            ("https://git.example", true),
+            ("https://git.example:443/shop", true),
+            ("https://git.example/shop/", true),
+            ("https://git.example/shop/web.git", true),
+            ("https://git.example/sh", false),
+            ("https://git.example/shop/web.git/x", false),
+            ("https://evil.example/shop", false),
+            ("http://git.example/shop", false),
+        ] {
+            assert_eq!(url.is_under(&Location::parse(above).unwrap()), expected, "{above}");
+        }
+        let up = Location::parse("https://git.example/shop/../bank/web.git").unwrap();
+        assert!(!up.is_under(&Location::parse("https://git.example/shop").unwrap()));
     }
 
     #[test]

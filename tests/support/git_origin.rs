@@ -104,7 +104,9 @@ impl Origin {
         fs::write(self.credentials().join(format!("{name}.{part}")), value).unwrap();
     }
 
-    pub fn write_credentials(&self, name: &str, username: &str, password: &str) {
+    /// Credentials for the URLs that begin like this.
+    pub fn write_credentials(&self, name: &str, url: &str, username: &str, password: &str) {
+        self.write_credential(name, "url", url);
         self.write_credential(name, "username", username);
         self.write_credential(name, "password", password);
     }
