@@ -37,6 +37,7 @@ const ADMITTED: &[(&str, &[&str], &str, &str)] = &[
     ("daemonsets", &["ds"], TEMPLATE_GENERATION, "the API server counts, whatever anybody writes there"),
     ("foos", &["a"], "/metadata/finalizers", "it is terminating, and could not end otherwise"),
     ("pods", &["eph", "wffc"], DELETED, "it is terminating already"),
+    ("pods", &["gated"], DELETED, "its gates were taken away, which nothing brings back: it goes, and is made anew"),
     ("pods", &["bare", "dbg", "deadline"], DELETED, "an eviction: gitadel makes it anew, and a node can be drained"),
 ];
 
@@ -137,7 +138,7 @@ fn whatever_a_person_changes_of_what_is_declared_is_denied() {
     );
     println!("without a change:\n{}", unchanged.join("\n"));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(denied >= 130 && unchanged.len() >= 9, "{denied} edits were denied, {} changed nothing", unchanged.len());
+    assert!(denied >= 129 && unchanged.len() >= 9, "{denied} edits were denied, {} changed nothing", unchanged.len());
     for (resource, names, change, why) in ADMITTED {
         for name in *names {
             let write = ((*resource).to_owned(), (*name).to_owned(), (*change).to_owned());
