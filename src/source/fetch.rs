@@ -11,7 +11,7 @@ use gix::credentials::protocol::Outcome as Identity;
 use gix::protocol::handshake::Ref;
 use gix::remote::{Direction, fetch::Tags, ref_map};
 
-use super::credentials::{Account, Credentials};
+use super::credentials::Account;
 use super::location::Location;
 use super::repository::{Running, Store};
 use super::{CommitInfo, Repository, SourceError};
