@@ -176,10 +176,12 @@ impl Tour<'_> {
                 },
                 Operation::Update => {
                     let readable = endpoint.verbs.iter().any(|verb| verb == "get");
-                    let live = self.writer.get(if readable { &path } else { &paths.object }).await;
-                    let mut labelled = live.clone();
+                    let source = if readable { &path } else { &paths.object };
+                    let mut labelled = self.writer.get(source).await;
                     labelled["metadata"]["labels"]["through"] = "".into();
                     self.make(endpoint, operation, "PUT", &format!("{path}?dryRun=All"), &labelled).await;
+                    // The API server may have written its own status meanwhile.
+                    let live = self.writer.get(source).await;
                     self.make(endpoint, operation, "PUT", &path, &live).await;
                 }
                 Operation::Delete => self.problems.push(format!("{path}: nobody has thought of its deletion")),
