@@ -46,7 +46,8 @@ impl<'a> Controller<'a> {
     }
 }
 
-fn references(object: Node<'_>) -> impl Iterator<Item = Node<'_>> {
+/// The owner references of an object.
+pub fn references(object: Node<'_>) -> impl Iterator<Item = Node<'_>> {
     object.at(&["metadata", "ownerReferences"]).and_then(Node::list).into_iter().flat_map(|list| list.iter())
 }
 

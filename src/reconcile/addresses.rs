@@ -6,11 +6,13 @@
 //! Service's Pods was put there in its name. The webhook is told of it, so that anybody may take it out, and it is taken
 //! out as any drift is.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
@@ -18,7 +20,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio_util::time::DelayQueue;
 
 use super::observer::Observer;
 use super::publish::{Edit, PublishError, Publisher};
@@ -51,18 +53,6 @@ enum LookError {
     Publish(#[from] PublishError),
 }
 
-struct Look {
-    at: Instant,
-    /// What the look before this found.
-    before: BySlice,
-}
-
-impl Look {
-    fn later(before: BySlice) -> Self {
-        Self { at: Instant::now() + PATIENCE, before }
-    }
-}
-
 /// The Service whose Pods a live slice has to lead to, where that is to be looked at.
 pub fn to_look_at(world: &World, id: &ObjectId, slice: Node<'_>) -> Option<ServiceName> {
     if (id.kind.group.as_str(), id.kind.kind.as_str()) != ("discovery.k8s.io", "EndpointSlice") {
@@ -81,40 +71,38 @@ pub async fn follow(
     mut leader: watch::Receiver<bool>,
     mut services: mpsc::UnboundedReceiver<ServiceName>,
 ) {
-    let mut looks: BTreeMap<ServiceName, Look> = BTreeMap::new();
+    // What the look before found, by the Services that are to be looked at.
+    let mut before: BTreeMap<ServiceName, BySlice> = BTreeMap::new();
+    let mut looks: DelayQueue<ServiceName> = DelayQueue::new();
     loop {
         let leads = *leader.borrow_and_update();
-        let next = looks.iter().min_by_key(|(_, look)| look.at).map(|(service, look)| (service.clone(), look.at));
-        let due = async {
-            match next {
-                Some((service, at)) if leads => {
-                    sleep_until(at).await;
-                    service
-                }
-                _ => std::future::pending().await,
-            }
-        };
         tokio::select! {
             service = services.recv() => {
                 let Some(service) = service else { return };
-                looks.entry(service).or_insert_with(|| Look::later(BySlice::new()));
+                if let Entry::Vacant(unknown) = before.entry(service.clone()) {
+                    unknown.insert(BySlice::new());
+                    looks.insert(service, PATIENCE);
+                }
             }
             changed = leader.changed() => {
                 if changed.is_err() {
                     return;
                 }
             }
-            service = due => {
-                let before = looks.remove(&service).map(|look| look.before).unwrap_or_default();
-                match look(&client, &observer, &service, &before).await {
-                    Ok(found) if found.is_empty() || found == before => {}
-                    Ok(found) => _ = looks.insert(service, Look::later(found)),
+            Some(due) = looks.next(), if leads => {
+                let service = due.into_inner();
+                let known = before.remove(&service).unwrap_or_default();
+                let found = match look(&client, &observer, &service, &known).await {
+                    Ok(found) if found.is_empty() || found == known => continue,
+                    Ok(found) => found,
                     Err(error) => {
                         let ServiceName { namespace, name } = &service;
                         tracing::warn!(namespace, name, %error, "where a Service leads is looked at again");
-                        looks.insert(service, Look::later(before));
+                        known
                     }
-                }
+                };
+                before.insert(service.clone(), found);
+                looks.insert(service, PATIENCE);
             }
         }
     }

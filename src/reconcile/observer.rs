@@ -95,7 +95,7 @@ impl Observer {
         }
         match assessment {
             Ok(Assessment::Converged(state)) => {
-                self.settle(&world, &id, document.root());
+                self.settle(&world, &id, document.root(), state);
                 if let (Some(version), Some(state)) = (version, state) {
                     self.tracker.seen_as(&id, version, state);
                 }
@@ -228,18 +228,16 @@ impl Observer {
         self.queue.push(Work { id, live, cause: Cause::Drift, since });
     }
 
-    /// An object that is as declared may have nothing left of its earlier templates.
-    fn settle(&self, world: &World, id: &ObjectId, live: Node<'_>) {
+    /// An object that is as declared may have nothing left of its earlier templates. Its fingerprint is that of the desired
+    /// state, where it is known already.
+    fn settle(&self, world: &World, id: &ObjectId, live: Node<'_>, state: Option<Fingerprint>) {
         let Ok(Some(entry)) = world.entry(id.as_ref()) else { return };
-        if let Some(canonical) = entry.canonical() {
-            self.tracker.holds(id, Fingerprint::of(canonical));
-        }
+        let Some(state) = state.or_else(|| entry.canonical().map(Fingerprint::of)) else { return };
+        self.tracker.holds(id, state);
         let has_earlier = entry.history().templates().next().is_some();
-        if let Some(canonical) = entry.canonical().filter(|_| has_earlier)
-            && is_settled(&id.kind.group, &id.kind.kind, live)
-        {
+        if has_earlier && is_settled(&id.kind.group, &id.kind.kind, live) {
             // A closed channel means that the process is stopping.
-            let _ = self.settled.send((id.clone(), Fingerprint::of(canonical)));
+            let _ = self.settled.send((id.clone(), state));
         }
     }
 

@@ -192,11 +192,11 @@ impl<'a> Descent<'a> {
 
     /// A child, made or grown, that its owner does not want now, whatever it is made of.
     pub fn excess(&self, old: Option<Node<'_>>, new: Node<'_>) -> Option<Finding> {
-        let canonical = self.owner.canonical()?.to_value();
+        let owner = || Some(self.owner.canonical()?.to_value());
         match (self.id.kind, self.owner.id().kind) {
-            ("ReplicaSet", "Deployment") => quota::replicas(&canonical, self.source, old, new),
-            ("Pod", "StatefulSet") if old.is_none() => quota::ordinal(&canonical, self.source, self.id.name),
-            ("Job", "CronJob") if old.is_none() => quota::suspended(&canonical, self.source),
+            ("ReplicaSet", "Deployment") => quota::replicas(&owner()?, self.source, old, new),
+            ("Pod", "StatefulSet") if old.is_none() => quota::ordinal(&owner()?, self.source, self.id.name),
+            ("Job", "CronJob") if old.is_none() => quota::suspended(&owner()?, self.source),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use crate::admission::builtin::{self, Change, Deletes, Writer};
 use crate::admission::context::Context;
 use crate::admission::delegation::holds_whole;
 use crate::admission::generated::{self, ClaimOfSet};
-use crate::admission::ownership::Controller;
+use crate::admission::ownership::{Controller, references};
 use crate::compare::{Finding, FreeField};
 use crate::document::Node;
 use crate::snapshot::SnapshotError;
@@ -43,7 +43,7 @@ pub fn release() -> &'static [FreeField] {
 
 /// Whether one of these writers deletes such an object.
 pub fn deletes(context: &Context<'_>, mut writers: impl Iterator<Item = &'static Writer>) -> bool {
-    let is_owned = || context.request.old.is_some_and(|old| owners(old).next().is_some());
+    let is_owned = || context.request.old.is_some_and(|old| references(old).next().is_some());
     writers.any(|writer| match writer.deletes {
         Deletes::None => false,
         Deletes::Owned => is_owned(),
@@ -51,16 +51,12 @@ pub fn deletes(context: &Context<'_>, mut writers: impl Iterator<Item = &'static
     })
 }
 
-/// Whether no owner is added.
-fn releases(old: Node<'_>, new: Node<'_>) -> bool {
-    let text = |owner: Node<'_>, key| owner.get(key).and_then(Node::as_str).unwrap_or_default().to_owned();
-    let reference = |owner: Node<'_>| ["apiVersion", "kind", "name", "uid"].map(|key| text(owner, key));
-    let before: Vec<_> = owners(old).map(reference).collect();
-    owners(new).all(|owner| before.contains(&reference(owner)))
-}
-
-fn owners(object: Node<'_>) -> impl Iterator<Item = Node<'_>> {
-    object.at(&["metadata", "ownerReferences"]).and_then(Node::list).into_iter().flat_map(|list| list.iter())
+/// The owners that an object gets.
+fn added_owners<'a>(old: Node<'a>, new: Node<'a>) -> impl Iterator<Item = Node<'a>> {
+    let whose =
+        |owner: Node<'a>| ["apiVersion", "kind", "name", "uid"].map(|key| owner.get(key).and_then(Node::as_str));
+    let before: Vec<_> = references(old).map(whose).collect();
+    references(new).filter(move |owner| !before.contains(&whose(*owner)))
 }
 
 /// What an UPDATE changes that is none of the writers' business.
@@ -81,7 +77,8 @@ pub fn foreign_changes(
         return Ok(Vec::new());
     }
     let mut free = free_fields(context, old, writers.iter().copied());
-    if writers.iter().any(|writer| matches!(writer.changes, Change::Release)) && releases(old, new) {
+    if writers.iter().any(|writer| matches!(writer.changes, Change::Release)) && added_owners(old, new).next().is_none()
+    {
         free.extend_from_slice(release());
     }
     Ok(context.changes(old, new, &free))
@@ -97,8 +94,6 @@ fn keeps_claim(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> Result<bo
         let policy = set.canonical()?.at(&["spec", "persistentVolumeClaimRetentionPolicy", when])?;
         Some(policy.as_str() == Some("Delete"))
     };
-    let uid = |owner: Node<'_>| owner.get("uid").and_then(Node::as_str).map(str::to_owned);
-    let before: Vec<_> = owners(old).map(uid).collect();
     let goes_with = |owner: Node<'_>| {
         let text = |key| owner.get(key).and_then(Node::as_str).unwrap_or_default();
         match text("kind") {
@@ -107,7 +102,7 @@ fn keeps_claim(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> Result<bo
             _ => false,
         }
     };
-    Ok(owners(new).all(|owner| before.contains(&uid(owner)) || goes_with(owner)))
+    Ok(added_owners(old, new).all(goes_with))
 }
 
 /// The fields that are the writers' business, or delegated to the user who asks.
