@@ -117,13 +117,16 @@ dada: {colour: blue}
     let files = [
         ("aaa.yaml", other("aaa", "file:///nowhere", "spec..replicas")),
         ("bbb.yaml", other("bbb", "file:///nowhere", "spec.replicas")),
+        ("ccc.yaml", other("ccc", "http://127.0.0.1:1/shop.git", "spec.replicas")),
     ];
     let good = governed.commit("others", &files.each_ref().map(|(file, text)| (*file, text.as_str())));
     governed.notify().await;
     governed.converged().await;
-    for (name, reason, says) in
-        [("aaa", "InvalidSpec", "spec.delegations[0].fields"), ("bbb", "Unreachable", "nowhere")]
-    {
+    for (name, reason, says) in [
+        ("aaa", "InvalidSpec", "spec.delegations[0].fields"),
+        ("bbb", "Unreachable", "nowhere"),
+        ("ccc", "InvalidSpec", "--allow-transport=http"),
+    ] {
         eventually(reason, async || {
             let status = governed.status_of(name).await;
             let told = message(&status, "SourceReady").contains(says) && self::reason(&status, "SourceReady") == reason;

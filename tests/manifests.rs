@@ -101,6 +101,7 @@ fn the_chart_refuses_what_cannot_work() {
         ("gitadel-system", json!({"image": "localhost/gitadel:dev"}), "got string, want object"),
         ("gitadel-system", json!({"image": {"digest": "1a2b3c4"}}), "does not match pattern"),
         ("gitadel-system", json!({"webhook": {"extraArgs": ["drain"]}}), "does not match pattern"),
+        ("gitadel-system", json!({"reconcile": {"allowTransports": ["ftp"]}}), "allowTransports"),
     ] {
         let refused = chart(namespace, &values).unwrap_err();
         assert!(refused.contains(reason), "{values}: {refused}");
@@ -116,6 +117,7 @@ fn all_values() -> Value {
         "replicas": 3,
         "webhook": {"extraArgs": ["--drain=10"], "resources": {"limits": {"memory": "1Gi"}}},
         "reconcile": {
+            "allowTransports": ["http", "file"],
             "extraArgs": ["--tls-name=gitadel.example"],
             "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
             "resources": {"limits": {"memory": "2Gi"}},
@@ -162,6 +164,7 @@ fn every_value_of_the_chart_has_a_place() {
     assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "pushes"), "{volumes:?}");
     assert!(volumes.iter().any(|v| v["name"] == "tls" && v["secret"]["secretName"] == "serving"), "{volumes:?}");
     assert!(text.contains("--notification-secret-file=/etc/gitadel/notifications/secret"), "{text}");
+    assert!(text.contains("--allow-transport=http\n") && text.contains("--allow-transport=file\n"), "{text}");
     // The API server is no peer that a policy could name.
     assert_eq!(of("NetworkPolicy")["spec"]["ingress"][0], json!({"ports": [{"port": 9443, "protocol": "TCP"}]}));
     assert_eq!(of("NetworkPolicy")["spec"]["ingress"][1]["from"], values["networkPolicy"]["from"]);

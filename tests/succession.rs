@@ -123,6 +123,7 @@ async fn a_process_that_is_asked_to_stop_finishes_its_writes_and_gives_the_lease
     const CONFIG_MAPS: usize = 400;
     let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
     // A Git server that takes a connection and then says nothing holds nobody up.
+    governed.transports.push("http");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     silent.set_nonblocking(true).unwrap();
     let mut other = governed.enforcement();

@@ -79,7 +79,8 @@ fn yes() -> bool {
     "message": "at most one of branch, tag and commit may be set",
 }]))]
 pub struct GitSource {
-    /// URL of the repository: `https://…`, `http://…`, `ssh://…`, `git@host:path` or `file:///…`.
+    /// URL of the repository: `https://…`, `ssh://…` or `git@host:path`. `http://…` and `file:///…` only where gitadel was
+    /// started with `--allow-transport`.
     #[schemars(length(min = 1, max = 2048), extend("x-kubernetes-validations" = [{
         "rule": "self.matches('^(https?|ssh|file)://.+') || self.matches('^[^/:@]+@[^/:]+:.+')",
         "message": "must be an http(s), ssh or file URL, or user@host:path",

@@ -21,7 +21,7 @@ use crate::api::SYSTEM_NAMESPACE;
 use crate::http::PlainServer;
 use crate::reconcile::announce;
 use crate::reconcile::converge::Workshop;
-use crate::reconcile::engine::{Directories, Engine, Parts};
+use crate::reconcile::engine::{Engine, Parts, Provision};
 use crate::reconcile::events::EventLog;
 use crate::reconcile::governor::Governor;
 use crate::reconcile::lease::{Candidate, LEASE_NAME, Timing};
@@ -40,6 +40,7 @@ use crate::reconcile::watch::Watches;
 use crate::reconcile::webhook_configuration::ClientTarget;
 use crate::reconcile::{addresses, settled, terminating};
 use crate::snapshot::FILE_NAME;
+use crate::source::{Transport, Transports};
 use crate::supervisor::{Supervisor, TaskEnded};
 use crate::telemetry::{ReconcileMetrics, registry};
 use crate::tls::directory::{DirectoryError, ServingDirectory};
@@ -66,6 +67,9 @@ pub struct ReconcileArgs {
     /// NAME.known_hosts.
     #[arg(long)]
     pub credentials_dir: Option<PathBuf>,
+    /// Ways to repositories that sources may name beside https and ssh. Whoever may create an Enforcement chooses among them.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub allow_transport: Vec<Transport>,
     #[command(flatten)]
     pub target: TargetArgs,
     /// Names and addresses in the serving certificate that is made here, beside the Service's.
@@ -256,7 +260,11 @@ async fn start(
         watches,
         governor,
         receiver,
-        directories: Directories { repositories: args.repository_dir, credentials: args.credentials_dir },
+        provision: Provision {
+            repositories: args.repository_dir,
+            credentials: args.credentials_dir,
+            transports: Transports::new(args.allow_transport),
+        },
         leader,
         ready: ready_in,
         supervisor: supervisor.clone(),

@@ -99,6 +99,7 @@ impl Layout {
                 self.path("--snapshot-dir", "snapshot"),
                 self.path("--tls-dir", "tls"),
                 self.path("--repository-dir", "repositories"),
+                "--allow-transport=file".into(),
                 format!("--webhook-url=https://127.0.0.1:{}/admit", self.admission),
                 format!("--serving-url=http://127.0.0.1:{}", self.webhook_probes),
                 format!("--probe-listen=127.0.0.1:{}", self.reconciler_probes),

@@ -35,8 +35,8 @@ use crate::api::Enforcement;
 use crate::supervisor::Supervisor;
 use coverage::Coverage;
 use cycle::Cycle;
-pub use enforcements::Directories;
 use enforcements::Enforcements;
+pub use enforcements::Provision;
 
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 /// By then the Enforcements are listed, or cannot be.
@@ -54,7 +54,7 @@ pub struct Parts {
     pub watches: Watches,
     pub governor: Governor,
     pub receiver: Receiver,
-    pub directories: Directories,
+    pub provision: Provision,
     pub leader: watch::Receiver<bool>,
     /// Told once there is a snapshot to answer from.
     pub ready: watch::Sender<bool>,
@@ -73,17 +73,11 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
-        let Parts { workshop, queue, watches, governor, receiver, directories, leader, ready, supervisor } = parts;
+        let Parts { workshop, queue, watches, governor, receiver, provision, leader, ready, supervisor } = parts;
         let (updates_in, updates) = mpsc::channel(16);
         let coverage = Coverage::new(watches);
         Self {
-            enforcements: Enforcements::new(
-                Arc::clone(&workshop),
-                receiver,
-                directories,
-                updates_in,
-                supervisor.clone(),
-            ),
+            enforcements: Enforcements::new(Arc::clone(&workshop), receiver, provision, updates_in, supervisor.clone()),
             cycle: Cycle::new(Arc::clone(&workshop), queue, governor, coverage, leader.clone(), ready),
             schedule: Schedule::default(),
             workshop,

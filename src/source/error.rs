@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Messages name the URL without its user and password.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("{url} is not a usable Git URL: {reason}; use https://…, http://…, ssh://…, user@host:path or file:///…")]
+    #[error("{url} is not a usable Git URL: {reason}; use https://…, ssh://… or user@host:path")]
     Url { url: String, reason: String },
     #[error("cannot keep a copy of {url} in {}: {reason}; the directory must be writable", dir.display())]
     Store { url: String, dir: PathBuf, reason: String },

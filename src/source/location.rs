@@ -24,7 +24,7 @@ impl Location {
         match url.scheme {
             Scheme::File if text.starts_with("file://") => {}
             // A plain path would make the meaning of a source depend on where the reconciler runs.
-            Scheme::File => return Err(refuse("a path on disk must be written as file:///…")),
+            Scheme::File => return Err(refuse("it is a path on a disk")),
             // Nobody means a host by the drive of `C:shop`.
             Scheme::Ssh if !text.contains("://") && url.user().is_none() => {
                 return Err(refuse("without a scheme it must have a user"));

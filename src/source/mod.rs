@@ -9,8 +9,10 @@ mod fetch;
 mod history;
 mod location;
 mod repository;
+mod transport;
 mod tree;
 
 pub use error::SourceError;
 pub use repository::{CommitInfo, Repository};
+pub use transport::{Transport, TransportError, Transports};
 pub use tree::{Known, Listing, MAX_FILE_BYTES, ManifestFile, SkipReason, SkippedFile};

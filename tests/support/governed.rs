@@ -33,6 +33,8 @@ pub struct Governed {
     pub run_directory: PathBuf,
     /// Programs that the reconciler finds before those of the system.
     pub programs: Option<PathBuf>,
+    /// The ways to repositories that the reconciler takes beside https and ssh.
+    pub transports: Vec<&'static str>,
     /// What the reconciler logs.
     pub log_filter: String,
 }
@@ -61,6 +63,7 @@ impl Governed {
             reconciler_kubeconfig: PathBuf::new(),
             run_directory: directory.join("run"),
             programs: None,
+            transports: vec!["file"],
             log_filter: "info,gitadel=debug".into(),
             control_plane,
             client,
@@ -172,6 +175,7 @@ impl Governed {
             .arguments(["reconcile".into(), "--snapshot-dir".into(), run.join("snapshot").into_os_string()])
             .arguments(["--tls-dir".into(), run.join("tls").into_os_string()])
             .arguments(["--repository-dir".into(), run.join("repositories").into_os_string()])
+            .arguments(self.transports.iter().map(|transport| format!("--allow-transport={transport}")))
             .arguments([format!("--webhook-url={}", self.webhook_url())])
             .arguments([format!("--serving-url=http://127.0.0.1:{}", self.webhook_probe)])
             .arguments([format!("--probe-listen=127.0.0.1:{}", self.reconciler_probe)])

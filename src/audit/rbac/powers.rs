@@ -6,6 +6,7 @@
 use super::roles::Place;
 use super::rule::{Names, Need};
 use super::weigh::{self, Weigh};
+use crate::api::GROUP;
 
 pub struct Power {
     pub id: &'static str,
@@ -239,5 +240,13 @@ pub const POWERS: &[Power] = &[
         why: "A namespace of such a name is governed by nobody, with all that is in it, a privileged Pod for instance.",
         needs: &[need("", "namespaces", &["create"])],
         weigh: weigh::namespaces,
+    },
+    Power {
+        id: "GA-RBAC-023",
+        title: "may make Enforcements, which no Enforcement governs",
+        why: "What the repository of an Enforcement declares gitadel writes by its own rights, wherever no other Enforcement \
+              enforces, and it goes to whatever server the URL names.",
+        needs: &[need(GROUP, "enforcements", MAKE)],
+        weigh: weigh::enforcements,
     },
 ];

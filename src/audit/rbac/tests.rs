@@ -126,6 +126,7 @@ fn what_a_cluster_wide_right_is_worth() {
         (rule("apps", "daemonsets", "create"), vec![("GA-RBAC-021", Critical)]),
         (rule("", "pods", "delete"), vec![]),
         (rule("", "namespaces", "create"), vec![("GA-RBAC-022", High)]),
+        (rule("gitadel.dev", "enforcements", "create"), vec![]),
     ];
     for (rules, expected) in cases {
         let found = found(&[role("x", rules.clone()), bind("x", user("mallory"))]);
@@ -251,11 +252,14 @@ fn what_is_not_governed_is_open_to_whoever_may_write_it() {
         (rule("apiregistration.k8s.io", "apiservices", "create"), ("GA-RBAC-019", Severity::High)),
         (rule("rbac.authorization.k8s.io", "clusterroles", "bind"), ("GA-RBAC-012", Severity::Critical)),
         (rule("", "secrets", "patch"), ("GA-RBAC-016", Severity::High)),
+        (rule("gitadel.dev", "enforcements", "create"), ("GA-RBAC-023", Severity::Critical)),
+        (rule("gitadel.dev", "enforcements", "patch"), ("GA-RBAC-023", Severity::Critical)),
     ];
     for (rules, expected) in cases {
         assert_eq!(found(rules.clone()), [expected], "{rules}");
     }
     assert_eq!(found(rule("", "namespaces", "create")), [], "nothing is excluded by pattern");
+    assert_eq!(found(rule("gitadel.dev", "enforcements", "delete")), [], "one that is gone declares nothing");
 }
 
 #[test]

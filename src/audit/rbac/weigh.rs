@@ -3,7 +3,7 @@
 use super::powers::Claim;
 use super::roles::Place;
 use super::rule::Names;
-use crate::api::{MANAGER, SYSTEM_NAMESPACE};
+use crate::api::{GROUP, MANAGER, SYSTEM_NAMESPACE};
 use crate::audit::finding::{Severity, some_of};
 use crate::audit::surroundings::{KUBE_SYSTEM, Surroundings};
 
@@ -24,6 +24,7 @@ impl From<Severity> for Weight {
 }
 
 const NOTED: usize = 6;
+const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// The API server takes certificates of this signer for any user but system:masters.
 const CLIENT_SIGNERS: [&str; 3] = ["kubernetes.io/kube-apiserver-client", "kubernetes.io/*", "*"];
@@ -102,7 +103,7 @@ pub fn open_system_high(surroundings: &Surroundings<'_>, claim: &Claim<'_>) -> O
 }
 
 pub fn granting(surroundings: &Surroundings<'_>, claim: &Claim<'_>) -> Option<Weight> {
-    let closes = |kind| surroundings.governance.closes_kind("rbac.authorization.k8s.io", kind);
+    let closes = |kind| surroundings.governance.closes_kind(RBAC, kind);
     let open: Vec<_> = surroundings.open_namespaces(claim.place).collect();
     let mut weight: Weight = match claim.place {
         Place::Cluster if !(closes("ClusterRoleBinding") && closes("ClusterRole")) => Severity::Critical.into(),
@@ -153,4 +154,15 @@ pub fn namespaces(surroundings: &Surroundings<'_>, claim: &Claim<'_>) -> Option<
     let patterns = surroundings.governance.open_patterns();
     let weight = of_cluster(claim, Severity::High).filter(|_| !patterns.is_empty())?;
     Some(Weight { note: format!("Excluded: {}.", some_of(patterns, NOTED)), ..weight })
+}
+
+pub fn enforcements(surroundings: &Surroundings<'_>, claim: &Claim<'_>) -> Option<Weight> {
+    let governance = &surroundings.governance;
+    let grants = ["ClusterRole", "ClusterRoleBinding"].map(|kind| governance.governs_kind(RBAC, kind)).contains(&false);
+    let left: Vec<_> = surroundings.namespaces.keys().filter(|namespace| !governance.governs(namespace)).collect();
+    // Over what is enforced already nobody adds another by hand.
+    let severity = if grants || !left.is_empty() { Severity::Critical } else { Severity::Medium };
+    let note = if left.is_empty() { String::new() } else { format!("Not enforced: {}.", some_of(left, NOTED)) };
+    let weight = of_cluster(claim, severity).filter(|_| !governance.closes_kind(GROUP, "Enforcement"))?;
+    Some(Weight { note, ..weight })
 }

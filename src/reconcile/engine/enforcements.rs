@@ -21,19 +21,22 @@ use crate::reconcile::sources::{Failure, Follower, SourceUpdate};
 use crate::reconcile::status;
 use crate::reconcile::world::World;
 use crate::snapshot::{EntryClass, Source};
+use crate::source::Transports;
 use crate::supervisor::Supervisor;
 use crate::telemetry::causes;
 
-/// Where things are on the Pod's volumes.
-pub struct Directories {
+/// What this process has for the sources, whatever the Enforcements say of them.
+pub struct Provision {
+    /// Directory of the repositories.
     pub repositories: PathBuf,
     pub credentials: Option<PathBuf>,
+    pub transports: Transports,
 }
 
 pub struct Enforcements {
     workshop: Arc<Workshop>,
     receiver: Receiver,
-    directories: Directories,
+    provision: Provision,
     updates: mpsc::Sender<SourceUpdate>,
     supervisor: Supervisor,
     pub known: BTreeMap<String, Known>,
@@ -52,14 +55,14 @@ impl Enforcements {
     pub fn new(
         workshop: Arc<Workshop>,
         receiver: Receiver,
-        directories: Directories,
+        provision: Provision,
         updates: mpsc::Sender<SourceUpdate>,
         supervisor: Supervisor,
     ) -> Self {
         Self {
             workshop,
             receiver,
-            directories,
+            provision,
             updates,
             supervisor,
             known: BTreeMap::new(),
@@ -147,6 +150,7 @@ impl Enforcements {
         let value = declared.as_ref().unwrap_or(value);
         let understood = settings::read(value).and_then(|enforcement| {
             let settings = settings::source(&enforcement)?;
+            self.provision.transports.admit(&settings.url)?;
             Ok((enforcement, settings))
         });
         let (enforcement, settings) = match understood {
@@ -179,8 +183,8 @@ impl Enforcements {
                 let follower = Follower {
                     enforcement: name.to_owned(),
                     source: enforcement.spec.source.clone(),
-                    directory: self.directories.repositories.join(name),
-                    credentials: self.directories.credentials.clone(),
+                    directory: self.provision.repositories.join(name),
+                    credentials: self.provision.credentials.clone(),
                     bell: self.receiver.bell(name),
                     updates: self.updates.clone(),
                 };
