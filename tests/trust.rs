@@ -48,6 +48,8 @@ impl Governed {
     }
 }
 
+const ENFORCEMENT: &str = "/apis/gitadel.dev/v1alpha1/enforcements/all";
+
 const EDITS: &[&[&str]] = &[
     &["-n", "shop", "create", "configmap", "mine"],
     &["-n", "shop", "scale", "deployment/web", "--replicas=3"],
@@ -327,17 +329,59 @@ async fn a_record_that_is_lost_with_the_volume_is_made_anew_only_when_asked_for(
     governed.obeyed().await;
     governed.refuses(&["-n", "default", "delete", "configmap", "old"]);
 
-    // What the message says.
+    // What the message says, and no other way leads there.
     let action = |action: &str| json!([{"op": "replace", "path": "/spec/action", "value": action}]);
-    let enforcement = "/apis/gitadel.dev/v1alpha1/enforcements/all";
-    governed.slip_in(Method::PATCH, enforcement, &action("Observe")).await;
+    governed.slip_in(Method::PATCH, ENFORCEMENT, &action("Observe")).await;
+    eventually("it to be put back", async || {
+        (get(&governed.client, ENFORCEMENT).await.unwrap()["spec"]["action"] == "Enforce").then_some(())
+    })
+    .await;
+    let declared = |action: &str| governed.enforcement_with(json!({"action": action})).to_string();
+    governed.commit("observe", &[("enforcement.yaml", &declared("Observe"))]);
+    governed.notify().await;
     eventually("it to observe only", async || {
         governed.kubectl(&["-n", "default", "delete", "configmap", "old"]).success.then_some(())
     })
     .await;
-    send(&governed.client, Method::PATCH, enforcement, &action("Enforce")).await.unwrap();
+    governed.commit("enforce", &[("enforcement.yaml", &declared("Enforce"))]);
+    governed.notify().await;
+    send(&governed.client, Method::PATCH, ENFORCEMENT, &action("Enforce")).await.unwrap();
     governed.converged().await;
     assert!(get(&governed.client, RECORD).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enforcement_that_no_git_declares_is_what_it_was_after_a_restart() {
+    let mut governed = Governed::prepare(FILES).await;
+    governed.run();
+    governed.enforce(governed.enforcement_with(json!({"scope": {"namespaces": ["shop"]}}))).await;
+    governed.converged().await;
+    let spec = async |governed: &Governed| get(&governed.client, ENFORCEMENT).await.map(|it| it["spec"].clone());
+    let before = spec(&governed).await;
+    let elsewhere = json!([
+        {"op": "replace", "path": "/spec/source/url", "value": "https://git.example/mine.git"},
+        {"op": "replace", "path": "/spec/scope/namespaces", "value": []},
+    ]);
+    for (method, body) in [(Method::PATCH, elsewhere), (Method::DELETE, json!({}))] {
+        governed.stop_reconciler();
+        governed.slip_in(method, ENFORCEMENT, &body).await;
+        assert_ne!(spec(&governed).await, before);
+        governed.run_reconciler();
+        eventually("the spec", async || (spec(&governed).await == before).then_some(())).await;
+        governed.obeyed().await;
+        governed.refuses(&["-n", "shop", "create", "configmap", "mine"]);
+    }
+
+    // Stopped with its volume, as when no Pod of it runs, nothing is remembered: the way out.
+    governed.stop_reconciler();
+    governed.stop_webhook();
+    let observe = json!([{"op": "replace", "path": "/spec/action", "value": "Observe"}]);
+    governed.slip_in(Method::PATCH, ENFORCEMENT, &observe).await;
+    governed.lose_volume();
+    governed.run();
+    let said = async || governed.kubectl(&["-n", "shop", "create", "configmap", "mine"]).success.then_some(());
+    eventually("the scope to be open", said).await;
+    assert_eq!(spec(&governed).await.unwrap()["action"], "Observe");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

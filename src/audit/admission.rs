@@ -121,6 +121,7 @@ fn source(enforcement: &Enforcement) -> Source {
     let spec = &enforcement.spec;
     Source {
         name: enforcement.metadata.name.clone().unwrap_or_default(),
+        spec: None,
         url: spec.source.url.clone(),
         reference: String::new(),
         commit: String::new(),

@@ -1,6 +1,7 @@
 //! The engine: hears of Enforcements, commits, and changes of the cluster's kinds, and runs a round when one of them
 //! asks for it. One task, so that two rounds never overlap; what arrives meanwhile is looked at afterwards.
 
+mod admitted;
 mod baselines;
 mod coverage;
 mod cycle;
@@ -101,9 +102,12 @@ impl Engine {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                Some(event) = enforcements.next() => if self.enforcements.heard(event) {
-                    self.schedule.soon();
-                },
+                Some(event) = enforcements.next() => {
+                    if self.enforcements.heard(event) {
+                        self.schedule.soon();
+                    }
+                    self.put_back().await;
+                }
                 Some(event) = records.next() => {
                     let changed = matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone));
                     if changed && self.cycle.records_changed() {
@@ -132,6 +136,7 @@ impl Engine {
                         self.resume().await;
                     }
                     self.cycle.coverage.release_if(false);
+                    self.put_back().await;
                     self.report().await;
                 }
             }
@@ -147,6 +152,12 @@ impl Engine {
             self.cycle.records_changed();
             self.enforcements.begin_anew();
             self.schedule.now();
+        }
+    }
+
+    async fn put_back(&mut self) {
+        if *self.leader.borrow() && self.enforcements.are_listed() {
+            self.stop.run_until_cancelled(self.enforcements.put_back()).await;
         }
     }
 

@@ -40,6 +40,7 @@ pub fn source(enforcement: &Enforcement) -> Result<Source, SettingsError> {
     }
     Ok(Source {
         name: enforcement.metadata.name.clone().unwrap_or_default(),
+        spec: Some(spec.clone()),
         url: spec.source.url.clone(),
         reference: reference(&spec.source),
         commit: String::new(),

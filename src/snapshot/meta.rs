@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Action, ChildOperations, Children, Scope, Undeclared};
+use crate::api::{Action, ChildOperations, Children, EnforcementSpec, GROUP, Scope, Undeclared};
 use crate::compare::{FreeField, ListSchema, PathPattern};
 use crate::object::{GroupKind, ObjectId, ObjectRef};
 
@@ -69,10 +69,13 @@ pub struct Misdirected {
 }
 
 /// An Enforcement as the webhook needs it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// Name of the Enforcement.
     pub name: String,
+    /// What all but the commit follows from, as it was let in; absent where an earlier version wrote the snapshot.
+    #[serde(default)]
+    pub spec: Option<EnforcementSpec>,
     pub url: String,
     /// Branch, tag or commit as the user wrote it, for messages: `main`.
     pub reference: String,
@@ -96,6 +99,15 @@ impl Meta {
     /// The sources of which what differs is rejected.
     pub fn enforcing(&self) -> impl Iterator<Item = &Source> {
         self.sources.iter().filter(|source| source.action == Action::Enforce)
+    }
+
+    /// The source of an Enforcement that stays as it was let in, for as long as it enforces and none that keeps the world of
+    /// Enforcements closed answers for it. Where Git declares it, that counts instead.
+    pub fn frozen(&self, enforcement: &str) -> Option<&Source> {
+        let id = ObjectRef { group: GROUP, kind: "Enforcement", namespace: "", name: enforcement };
+        let answers = |source: &Source| source.name != enforcement && source.is_closed() && source.governs_id(id);
+        let itself = self.enforcing().find(|source| source.name == enforcement)?;
+        (!self.enforcing().any(answers)).then_some(itself)
     }
 
     /// The sources that answer for an object that none of them declares: of those whose scope holds it, the strictest. Each

@@ -7,6 +7,7 @@ use crate::api::{Action, ChildOperations, Children, Scope, Undeclared};
 pub fn source(name: &str, scope: Scope) -> Source {
     Source {
         name: name.into(),
+        spec: None,
         url: "https://git.example.com/shop.git".into(),
         reference: "main".into(),
         commit: "1a2b3c4d5e6f".into(),

@@ -1,15 +1,17 @@
 //! The Enforcements themselves: once one enforces, it is changed as Git declares it, or not at all.
 //!
 //! Whoever could edit it could point it at a repository of his own, or switch it off; whoever could add another over the
-//! same objects could declare there what he likes. So this holds everywhere, also where no scope names Enforcements.
+//! same objects could declare there what he likes. So this holds everywhere, also where no scope names Enforcements. Where a
+//! way round admission was found, the way back to what was let in is free for everybody.
 
-use super::{Judgement, Rule, deny, is_terminating};
+use super::{Judgement, Rule, admit, deny, is_terminating};
 use crate::admission::context::Context;
 use crate::admission::denial;
 use crate::admission::own::{is_enforcement, own_scope};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::api::Scope;
+use crate::api::{EnforcementSpec, Scope};
+use crate::compare::{Path, Segment};
 use crate::document::Node;
 use crate::snapshot::Source;
 
@@ -24,21 +26,50 @@ fn judge(context: &Context<'_>) -> Judgement {
     if unchanged || request.old.is_some_and(is_terminating) {
         return Ok(None);
     }
-    let (itself, others): (Vec<_>, Vec<_>) =
-        context.snapshot.meta().enforcing().partition(|source| source.name == context.id.name);
-    // Another one keeps the world of Enforcements closed: it answers, and this one may be taken away.
+    let meta = context.snapshot.meta();
+    if let Some(frozen) = meta.frozen(context.id.name) {
+        return keep(context, frozen);
+    }
+    let others: Vec<_> = meta.enforcing().filter(|source| source.name != context.id.name).collect();
+    // Where one of them keeps the world of Enforcements closed, it answers, and this one may be taken away.
     if others.iter().any(|source| source.is_closed() && source.governs_id(context.id)) {
         return Ok(None);
-    }
-    if !itself.is_empty() && request.operation != Operation::Create {
-        let reason = "enforces, and no Git source that enforces declares it: it is frozen as it is. To have it changed by \
-            commits, it must be declared by a source whose scope names Enforcements.";
-        return deny(Class::Own, denial::other(context, reason));
     }
     match request.object {
         Some(new) if !others.is_empty() => beside(context, new, &others),
         _ => Ok(None),
     }
+}
+
+/// One that enforces stays as it was let in.
+fn keep(context: &Context<'_>, frozen: &Source) -> Judgement {
+    let has_its_spec =
+        |object: Node<'_>| frozen.spec.as_ref().is_some_and(|spec| spec_of(object).is_some_and(|new| new == *spec));
+    let is_way_back = match (context.request.operation, context.states(), context.request.object) {
+        (Operation::Create, _, Some(new)) => has_its_spec(new),
+        (_, Some((old, new)), _) => {
+            let changes = context.changes(old, new, &[]);
+            has_its_spec(new) && changes.iter().all(|change| lies_in_spec(&change.path))
+        }
+        _ => false,
+    };
+    if is_way_back {
+        return admit(Class::Own);
+    }
+    if frozen.spec.is_none() && context.request.operation == Operation::Create {
+        return Ok(None);
+    }
+    let reason = "enforces, and no Git source that enforces declares it: it is frozen as it was. To have it changed by commits, \
+        it must be declared by a source whose scope names Enforcements.";
+    deny(Class::Own, denial::other(context, reason))
+}
+
+fn lies_in_spec(path: &Path) -> bool {
+    matches!(path.0.first(), Some(Segment::Field(field)) if field == "spec")
+}
+
+fn spec_of(enforcement: Node<'_>) -> Option<EnforcementSpec> {
+    serde_json::from_value(enforcement.get("spec")?.to_value()).ok()
 }
 
 /// One that enforces already decides alone in its scope, and nobody else about gitadel's own objects.
@@ -113,6 +144,34 @@ mod tests {
         ]);
         let going = terminating(&with(&live, "/metadata/finalizers", json!(["example.com/x"])));
         world().expect(&[("that goes all the same", Review::update(&going, &live), Allow, "scope")]);
+    }
+
+    #[test]
+    fn the_way_back_to_what_was_let_in_is_free() {
+        let was = enforcement("all", json!({"namespaces": ["shop"]}));
+        let let_in = || {
+            World::new().source(|source| {
+                *source = of_shop("all");
+                source.spec = Some(serde_json::from_value(was["spec"].clone()).unwrap());
+            })
+        };
+        let observing = with(&was, "/spec/action", json!("Observe"));
+        let defaulted = with(&was, "/spec/prune", json!(true));
+        let owned = with(&was, "/metadata/ownerReferences", json!([{"uid": "dead"}]));
+        let other =
+            Source { scope: Scope { namespaces: Some(vec!["shop".into()]), ..Scope::default() }, ..source("b") };
+        let beside = let_in().meta(|meta| meta.sources.push(other));
+        for world in [let_in(), beside] {
+            world.expect(&[
+                ("the way back", Review::update(&observing, &was), Allow, RULE.name),
+                ("with what the API server fills in", Review::update(&observing, &defaulted), Allow, RULE.name),
+                ("and an owner", Review::update(&observing, &owned), Deny, RULE.name),
+                ("away from it", Review::update(&was, &observing), Deny, RULE.name),
+                ("made again", Review::create(&was), Allow, RULE.name),
+                ("made again as another", Review::create(&observing), Deny, RULE.name),
+                ("deleted", Review::delete(&observing), Deny, RULE.name),
+            ]);
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use kube::runtime::watcher::{self, Event};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::admitted::{self, Patience, is_admitted};
 use super::known::{Invalid, Known};
 use crate::api::GROUP;
-use crate::document::Document;
 use crate::object::ObjectId;
 use crate::reconcile::converge::Workshop;
 use crate::reconcile::observed::Observed;
@@ -44,6 +44,9 @@ pub struct Enforcements {
     pub invalid: BTreeMap<String, Invalid>,
     /// As they are in the cluster where that does not count, by what Git was known to say when they were seen.
     disregarded: BTreeMap<String, Value>,
+    /// Gone from the cluster, though nobody may delete them.
+    deleted: BTreeSet<String>,
+    patience: Patience,
     /// What a list has shown that is not complete yet.
     listing: HashMap<String, Value>,
     /// They were listed. What a snapshot says of them counts until then.
@@ -68,6 +71,8 @@ impl Enforcements {
             known: BTreeMap::new(),
             invalid: BTreeMap::new(),
             disregarded: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            patience: Patience::default(),
             listing: HashMap::new(),
             listed: false,
         }
@@ -101,7 +106,10 @@ impl Enforcements {
             }
             Ok(Event::InitDone) => {
                 let listing = std::mem::take(&mut self.listing);
-                let seen = self.known.keys().chain(self.invalid.keys()).chain(self.disregarded.keys());
+                let world = self.workshop.publisher.world();
+                let remembered = world.snapshot.meta().sources.iter().map(|source| &source.name);
+                let seen =
+                    self.known.keys().chain(self.invalid.keys()).chain(self.disregarded.keys()).chain(remembered);
                 let gone: BTreeSet<String> = seen.filter(|name| !listing.contains_key(*name)).cloned().collect();
                 for name in gone {
                     self.forget(&name);
@@ -129,12 +137,13 @@ impl Enforcements {
 
     /// Takes an Enforcement in. True where its spec is new.
     fn learn(&mut self, name: &str, value: &Value) -> bool {
+        self.deleted.remove(name);
         let is_new = self.disregarded.remove(name).is_none_or(|before| before["spec"] != value["spec"]);
-        if !is_as_declared(&self.workshop.publisher.world(), name, Some(value)) {
+        if !is_admitted(&self.workshop.publisher.world(), name, Some(value)) {
             if is_new {
                 tracing::warn!(
                     enforcement = name,
-                    "its spec is not the declared one and does not count; it is put back"
+                    "its spec came by a way round admission and does not count; it is put back"
                 );
             }
             self.disregarded.insert(name.to_owned(), value.clone());
@@ -200,7 +209,36 @@ impl Enforcements {
     /// Looks once more at what did not count: Git may say now what the cluster had before. True where a round is due.
     pub fn reconsider(&mut self) -> bool {
         let disregarded = self.disregarded.clone();
-        disregarded.iter().fold(false, |due, (name, value)| self.learn(name, value) || due)
+        let due = disregarded.iter().fold(false, |due, (name, value)| self.learn(name, value) || due);
+        self.deleted.clone().iter().fold(due, |due, name| self.forget(name) || due)
+    }
+
+    /// Puts back what came or went by a way round admission and no commit would put right.
+    pub async fn put_back(&mut self) {
+        let world = self.workshop.publisher.world();
+        let displaced: Vec<_> = self
+            .disregarded
+            .iter()
+            .map(|(name, live)| (name, Some(live)))
+            .chain(self.deleted.iter().map(|name| (name, None)))
+            .filter(|(name, live)| !is_admitted(&world, name, *live))
+            .filter_map(|(name, live)| Some((name, admitted::frozen(&world, name)?, live.is_some())))
+            .collect();
+        if displaced.is_empty() {
+            self.patience = Patience::default();
+            return;
+        }
+        // A commit that this process has not read yet may say otherwise.
+        if !self.patience.is_over() || !self.known.values().all(|known| known.git.is_certain()) {
+            return;
+        }
+        self.patience.tried();
+        for (name, spec, is_there) in displaced {
+            match admitted::put_back(&self.workshop.client, name, spec, is_there).await {
+                Ok(()) => tracing::warn!(enforcement = name, "put back as it was let in"),
+                Err(error) => tracing::warn!(enforcement = name, error = causes(&error), "not put back yet"),
+            }
+        }
     }
 
     fn not_understood(&mut self, name: &str, value: &Value, problem: String) {
@@ -214,12 +252,19 @@ impl Enforcements {
         }
     }
 
-    fn forget(&mut self, name: &str) {
+    /// Takes in that an Enforcement is gone. True where a round is due.
+    fn forget(&mut self, name: &str) -> bool {
         self.disregarded.remove(name);
-        if !is_as_declared(&self.workshop.publisher.world(), name, None) {
-            tracing::warn!(enforcement = name, "deleted by a way round admission: it stays in force and is made again");
-            return;
+        if !is_admitted(&self.workshop.publisher.world(), name, None) {
+            if self.deleted.insert(name.to_owned()) {
+                tracing::warn!(
+                    enforcement = name,
+                    "deleted by a way round admission: it stays in force and is made again"
+                );
+            }
+            return false;
         }
+        self.deleted.remove(name);
         self.invalid.remove(name);
         if let Some(known) = self.known.remove(name) {
             known.follower.cancel();
@@ -227,6 +272,7 @@ impl Enforcements {
             self.workshop.metrics.forget(name, known.round.commit.as_deref());
             tracing::warn!(enforcement = name, "removed: its objects are released, none is pruned");
         }
+        true
     }
 
     /// Takes in what a look at a source brought. True where a round is due.
@@ -262,22 +308,6 @@ impl Enforcements {
             known.begin_anew();
             self.receiver.bell(name).notify_one();
         }
-    }
-}
-
-/// Whether an Enforcement is what Git declares, or what the baseline recorded. One that was edited or deleted by a way
-/// round admission is drift like any other object: it must not switch off what would undo it.
-pub(super) fn is_as_declared(world: &World, name: &str, live: Option<&Value>) -> bool {
-    let id = ObjectId::new(GROUP, "Enforcement", "", name);
-    let desired = world.entry(id.as_ref()).ok().flatten().filter(|entry| !world.doubts(entry));
-    let Some(canonical) = desired.and_then(|entry| entry.canonical()) else { return true };
-    if !world.enforces(id.as_ref()) {
-        return true;
-    }
-    let live = live.map(|live| Document::from_value(&live["spec"]));
-    match (live, canonical.get("spec")) {
-        (Some(live), Some(spec)) => live.root() == spec,
-        _ => false,
     }
 }
 

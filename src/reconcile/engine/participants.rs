@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::enforcements::{Enforcements, is_as_declared};
+use super::admitted::is_admitted;
+use super::enforcements::Enforcements;
 use super::known::Known;
 use crate::object::GroupKind;
 use crate::reconcile::baseline_state::BaselineState;
@@ -27,7 +28,7 @@ pub fn participants(enforcements: &Enforcements, world: &World) -> Vec<Participa
         .collect();
     let gone = |source: &&Source| !enforcements.known.contains_key(&source.name);
     // Deleted by a way round admission while no process was there to see it.
-    let missed = |source: &&Source| gone(source) && !is_as_declared(world, &source.name, None);
+    let missed = |source: &&Source| gone(source) && !is_admitted(world, &source.name, None);
     participants.extend(world.snapshot.meta().sources.iter().filter(missed).map(|source| remembered(source, world)));
     participants.sort_by(|a, b| a.source.name.cmp(&b.source.name));
     participants
