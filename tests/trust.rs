@@ -362,10 +362,16 @@ async fn an_enforcement_that_no_git_declares_is_what_it_was_after_a_restart() {
         {"op": "replace", "path": "/spec/source/url", "value": "https://git.example/mine.git"},
         {"op": "replace", "path": "/spec/scope/namespaces", "value": []},
     ]);
-    for (method, body) in [(Method::PATCH, elsewhere), (Method::DELETE, json!({}))] {
+    let definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/enforcements.gitadel.dev";
+    let nothing = json!({});
+    for (method, path, body) in [
+        (Method::PATCH, ENFORCEMENT, &elsewhere),
+        (Method::DELETE, ENFORCEMENT, &nothing),
+        (Method::DELETE, definition, &nothing),
+    ] {
         governed.stop_reconciler();
-        governed.slip_in(method, ENFORCEMENT, &body).await;
-        assert_ne!(spec(&governed).await, before);
+        governed.slip_in(method, path, body).await;
+        eventually("another spec", async || (spec(&governed).await != before).then_some(())).await;
         governed.run_reconciler();
         eventually("the spec", async || (spec(&governed).await == before).then_some(())).await;
         governed.obeyed().await;

@@ -156,12 +156,13 @@ impl Engine {
     }
 
     async fn put_back(&mut self) {
-        if *self.leader.borrow() && self.enforcements.are_listed() {
+        if *self.leader.borrow() {
             self.stop.run_until_cancelled(self.enforcements.put_back()).await;
         }
     }
 
     async fn resume(&mut self) {
+        self.enforcements.presume_gone();
         if let Some(Err(error)) = self.stop.run_until_cancelled(self.cycle.resume(&mut self.enforcements)).await {
             tracing::warn!(%error, "what an earlier process left cannot be watched yet");
         }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, CustomResourceExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -48,23 +49,31 @@ fn spec_of(live: &Value) -> Option<EnforcementSpec> {
     serde_json::from_value(live["spec"].clone()).ok()
 }
 
-/// Writes the spec that an Enforcement has to have; makes it anew where it is gone.
+/// Writes the spec that an Enforcement has to have.
 ///
 /// # Errors
 /// The API server does not take it.
-pub async fn put_back(client: &Client, name: &str, spec: &EnforcementSpec, is_there: bool) -> Result<(), kube::Error> {
-    let api: Api<Enforcement> = Api::all(client.clone());
-    if is_there {
-        let value = serde_json::to_value(spec).map_err(kube::Error::SerdeError)?;
-        let path = PointerBuf::from_tokens(["spec"]);
-        let patch = json_patch::Patch(vec![PatchOperation::Add(AddOperation { path, value })]);
-        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        api.patch(name, &parameters, &Patch::<()>::Json(patch)).await?;
-    } else {
-        let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-        api.create(&parameters, &Enforcement::new(name, spec.clone())).await?;
-    }
+pub async fn put_back(client: &Client, name: &str, spec: &EnforcementSpec) -> Result<(), kube::Error> {
+    let value = serde_json::to_value(spec).map_err(kube::Error::SerdeError)?;
+    let path = PointerBuf::from_tokens(["spec"]);
+    let patch = json_patch::Patch(vec![PatchOperation::Add(AddOperation { path, value })]);
+    let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    Api::<Enforcement>::all(client.clone()).patch(name, &parameters, &Patch::<()>::Json(patch)).await?;
     Ok(())
+}
+
+/// Makes an Enforcement that is gone; and the definition, where that is what is gone. Then the Enforcement comes next time.
+///
+/// # Errors
+/// The API server does not take it, or not yet.
+pub async fn make_again(client: &Client, enforcement: &Enforcement) -> Result<(), kube::Error> {
+    let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+    let made = Api::<Enforcement>::all(client.clone()).create(&parameters, enforcement).await;
+    // Not with the reason NotFound: no such path is served.
+    if matches!(&made, Err(kube::Error::Api(status)) if status.code == 404) {
+        Api::<CustomResourceDefinition>::all(client.clone()).create(&parameters, &Enforcement::crd()).await?;
+    }
+    made.map(|_| ())
 }
 
 /// When it is tried again.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::admitted::{self, Patience, is_admitted};
 use super::known::{Invalid, Known};
-use crate::api::GROUP;
+use crate::api::{Enforcement, EnforcementSpec, GROUP};
 use crate::object::ObjectId;
 use crate::reconcile::converge::Workshop;
 use crate::reconcile::observed::Observed;
@@ -213,6 +213,13 @@ impl Enforcements {
         self.deleted.clone().iter().fold(due, |due, name| self.forget(name) || due)
     }
 
+    /// They cannot be listed: with their definition, they may all be gone.
+    pub fn presume_gone(&mut self) {
+        let world = self.workshop.publisher.world();
+        let remembered = world.snapshot.meta().sources.iter().map(|source| source.name.clone());
+        self.deleted.extend(remembered);
+    }
+
     /// Puts back what came or went by a way round admission and no commit would put right.
     pub async fn put_back(&mut self) {
         let world = self.workshop.publisher.world();
@@ -234,11 +241,27 @@ impl Enforcements {
         }
         self.patience.tried();
         for (name, spec, is_there) in displaced {
-            match admitted::put_back(&self.workshop.client, name, spec, is_there).await {
+            let put_back = if is_there {
+                admitted::put_back(&self.workshop.client, name, spec).await
+            } else {
+                admitted::make_again(&self.workshop.client, &self.as_it_was(name, spec)).await
+            };
+            match put_back {
                 Ok(()) => tracing::warn!(enforcement = name, "put back as it was let in"),
                 Err(error) => tracing::warn!(enforcement = name, error = causes(&error), "not put back yet"),
             }
         }
+    }
+
+    /// With the labels and annotations by which others know it, as far as this process has seen it.
+    fn as_it_was(&self, name: &str, spec: &EnforcementSpec) -> Enforcement {
+        let mut enforcement = Enforcement::new(name, spec.clone());
+        if let Some(known) = self.known.get(name) {
+            let metadata = &known.enforcement.metadata;
+            enforcement.metadata.labels.clone_from(&metadata.labels);
+            enforcement.metadata.annotations.clone_from(&metadata.annotations);
+        }
+        enforcement
     }
 
     fn not_understood(&mut self, name: &str, value: &Value, problem: String) {

@@ -127,7 +127,6 @@ pub fn under_narrow() -> Section {
         merge("another repository", all, json!({"spec": {"source": {"url": "https://git.example/mine.git"}}}))
             .undone_past_admission(),
         delete("an Enforcement", all).undone_past_admission(),
-        delete("gitadel's definition", definition).about(all).undone_past_admission(),
         create("an object beyond the scope", "/api/v1/namespaces/default/configmaps", config_map())
             .open(beyond)
             .then(gone("/api/v1/namespaces/default/configmaps/mine")),
