@@ -1,18 +1,16 @@
 //! The heart of it: a write to an object that Git or the baseline declares may only move it toward the declared state.
 
-use jiff::{SignedDuration, Timestamp};
+mod deletion;
+
 use serde_json::Value;
 
 use super::{Judgement, Rule, admit, deny, is_finalizer_removal};
 use crate::admission::context::Context;
 use crate::admission::denial;
-use crate::admission::immutable::is_beyond_repair;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
 use crate::admission::{aggregation, builtin};
-use crate::compare::{
-    FreeField, Latitude, Path, PathPattern, PatternSegment, Segment, difference, judge as compare, judge_create,
-};
+use crate::compare::{FreeField, Latitude, Path, PathPattern, PatternSegment, Segment, judge as compare, judge_create};
 use crate::document::Node;
 use crate::object::ObjectRef;
 use crate::snapshot::{Entry, EntryClass};
@@ -23,7 +21,7 @@ fn judge(context: &Context<'_>) -> Judgement {
     let Some(entry) = context.entry else { return Ok(None) };
     let request = context.request;
     match (request.operation, request.object, request.old) {
-        (Operation::Delete, _, old) if request.subresource.is_none() => delete(context, entry, old),
+        (Operation::Delete, _, old) if request.subresource.is_none() => deletion::judge(context, entry, old),
         // What left Git may stay, but once it is gone it is like everything that Git does not declare.
         (Operation::Create, ..) if entry.class() == EntryClass::Retained => Ok(None),
         (Operation::Create, Some(new), _) if request.subresource.is_none() => create(context, entry, new),
@@ -102,53 +100,6 @@ pub(super) fn is_mended(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> 
     findings.is_empty()
 }
 
-fn delete(context: &Context<'_>, entry: Entry<'_>, old: Option<Node<'_>>) -> Judgement {
-    let findings = match (entry.canonical(), old) {
-        (Some(canonical), Some(live)) if is_version_of(entry, live) => {
-            // What delegates keep is no reason to delete it, whoever asks.
-            let free = kept_by_delegates(context, canonical);
-            difference(live, canonical, &Latitude { free: &free, ..context.latitude() })
-        }
-        _ => Vec::new(),
-    };
-    // Where it has to go before it can be known what it becomes, there is nothing to compare with.
-    let recreated = || entry.recreate() && (entry.canonical().is_none() || !findings.is_empty());
-    // It came past admission: what cannot change was never admitted otherwise.
-    let is_misplaced = || {
-        let is_doubted = context.snapshot.meta().doubted.contains(&context.id.to_owned());
-        !is_doubted && old.is_some_and(|live| is_beyond_repair(context.id, live, &findings))
-    };
-    let expired = || {
-        let (Some(canonical), Some(live)) = (entry.canonical(), old) else { return false };
-        is_expired_job(context, canonical, live)
-    };
-    // gitadel makes a Pod anew that Git declares, as a controller does; where it ran it could not stay.
-    let cleared = || (context.id.group, context.id.kind) == ("", "Pod") && builtin::clears_nodes(&context.request.user);
-    if entry.class() == EntryClass::Retained || recreated() || is_misplaced() || expired() || cleared() {
-        return admit(Class::Governed);
-    }
-    deny(Class::Governed, denial::deletion(context, entry))
-}
-
-/// Whether a Job has ended so long ago that Git wants it gone.
-fn is_expired_job(context: &Context<'_>, canonical: Node<'_>, live: Node<'_>) -> bool {
-    if (context.id.group, context.id.kind) != ("batch", "Job") {
-        return false;
-    }
-    let Some(lifetime) = canonical.at(&["spec", "ttlSecondsAfterFinished"]).and_then(Node::as_i64) else {
-        return false;
-    };
-    let conditions = live.at(&["status", "conditions"]).and_then(Node::list);
-    conditions.into_iter().flat_map(|conditions| conditions.iter()).any(|condition| {
-        let text = |key| condition.get(key).and_then(Node::as_str).unwrap_or_default();
-        matches!(text("type"), "Complete" | "Failed")
-            && text("status") == "True"
-            && text("lastTransitionTime")
-                .parse::<Timestamp>()
-                .is_ok_and(|end| context.now.duration_since(end) >= SignedDuration::from_secs(lifetime))
-    })
-}
-
 /// Whether delegates keep all of a value, the one at this place or each of those in it.
 fn is_kept(kept: &[FreeField], path: &Path, value: Option<&Value>) -> bool {
     let member = |name: &String| Path(path.0.iter().cloned().chain([Segment::Field(name.clone())]).collect());
@@ -186,9 +137,7 @@ mod tests {
 
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{
-        Review, World, config_map, controller, delegation, deployment, pod, with, without,
-    };
+    use crate::admission::testing::{Review, World, controller, delegation, deployment, with};
     use crate::snapshot::{EntryClass, EntryDraft};
 
     fn drifted() -> Value {
@@ -293,52 +242,6 @@ mod tests {
     }
 
     #[test]
-    fn git_may_ask_for_recreation_of_what_differs() {
-        World::new().entry(&deployment(), |draft| draft.recreate = true).expect(&[
-            ("one that differs", Review::delete(&drifted()), Allow, RULE.name),
-            ("one that does not", Review::delete(&deployment()), Deny, RULE.name),
-            (
-                "but for what controllers write",
-                Review::delete(&with(
-                    &deployment(),
-                    "/metadata/annotations",
-                    json!({"deployment.kubernetes.io/revision": "7"}),
-                )),
-                Deny,
-                RULE.name,
-            ),
-        ]);
-        let unknown = |draft: &mut EntryDraft| {
-            draft.recreate = true;
-            draft.canonical = None;
-        };
-        World::new().entry(&deployment(), unknown).expect(&[
-            ("one that must go first", Review::delete(&deployment()), Allow, RULE.name),
-            ("and is not changed till then", Review::update(&deployment(), &drifted()), Deny, RULE.name),
-        ]);
-    }
-
-    #[test]
-    fn what_cannot_be_mended_may_go() {
-        let git = config_map("settings");
-        let sealed = with(&git, "/immutable", json!(true));
-        let painted = with(&git, "/data/a", json!("2"));
-        for class in [EntryClass::Declared, EntryClass::Baseline] {
-            World::new().entry(&git, |draft| draft.class = class).expect(&[
-                ("sealed past admission", Review::delete(&sealed), Allow, RULE.name),
-                ("otherwise altered", Review::delete(&painted), Deny, RULE.name),
-                ("as it is", Review::delete(&git), Deny, RULE.name),
-            ]);
-        }
-        let doubted = World::new().entry(&git, |draft| draft.class = EntryClass::Baseline).meta(|meta| {
-            let id = crate::object::ObjectId::new("", "ConfigMap", "shop", "settings");
-            meta.doubted.insert(id);
-        });
-        doubted.expect(&[("where nobody knows what it was", Review::delete(&sealed), Deny, RULE.name)]);
-        World::new().declare(&sealed).expect(&[("sealed by Git", Review::delete(&sealed), Deny, RULE.name)]);
-    }
-
-    #[test]
     fn a_delegate_sets_its_field_within_bounds() {
         let field = delegation("scaler", ("apps", "Deployment"), "spec.replicas", Some((1, 5)));
         World::new().declare(&deployment()).source(|source| source.delegations = vec![field]).expect(&[
@@ -371,48 +274,6 @@ mod tests {
         let annotations = json!({"deployment.kubernetes.io/revision": "7"});
         let canonical = with(&deployment(), "/metadata/annotations", annotations);
         World::new().declare(&canonical).expect(&[("created", Review::create(&deployment()), Allow, RULE.name)]);
-    }
-
-    #[test]
-    fn a_pod_goes_where_it_cannot_stay() {
-        let bare = without(&pod(), "/metadata/ownerReferences");
-        let deleted = |name: &str| Review::delete(&bare).by(&controller(name));
-        for class in [EntryClass::Declared, EntryClass::Baseline] {
-            World::new().entry(&bare, |draft| draft.class = class).expect(&[
-                ("its node fails", deleted("node-controller"), Allow, RULE.name),
-                ("it is over", deleted("pod-garbage-collector"), Allow, RULE.name),
-                ("preempted", Review::delete(&bare).by("system:kube-scheduler"), Allow, RULE.name),
-                ("by the collector of what has no owner", deleted("generic-garbage-collector"), Deny, RULE.name),
-                ("by a person", Review::delete(&bare), Deny, RULE.name),
-            ]);
-        }
-        let settings = config_map("settings");
-        let cleared = Review::delete(&settings).by(&controller("node-controller"));
-        World::new().declare(&settings).expect(&[("anything but a Pod", cleared, Deny, RULE.name)]);
-    }
-
-    #[test]
-    fn a_job_goes_when_its_time_is_over() {
-        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "shop"},
-            "spec": {"ttlSecondsAfterFinished": 60}});
-        let ended = |at: &str| {
-            with(
-                &job,
-                "/status",
-                json!({"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": at}]}),
-            )
-        };
-        World::new().declare(&job).expect(&[
-            ("an hour after", Review::delete(&ended("2026-11-21T11:00:00Z")), Allow, RULE.name),
-            ("a second after", Review::delete(&ended("2026-11-21T11:59:59Z")), Deny, RULE.name),
-            ("while it runs", Review::delete(&job), Deny, RULE.name),
-        ]);
-        World::new().declare(&without(&job, "/spec/ttlSecondsAfterFinished")).expect(&[(
-            "for ever",
-            Review::delete(&ended("2026-11-21T11:00:00Z")),
-            Deny,
-            RULE.name,
-        )]);
     }
 
     #[test]
