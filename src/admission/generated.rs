@@ -2,7 +2,7 @@
 //!
 //! By kind, name and content only.
 
-use super::builtin::{CONTROLLERS, is_bootstrap_policy};
+use super::builtin::{CONTROLLERS, is_bootstrap_policy, is_flow_control};
 use super::children::{self, recycler};
 use super::{delegation, endpoints};
 use crate::document::Node;
@@ -10,7 +10,6 @@ use crate::object::{GroupKind, ObjectId, ObjectRef};
 use crate::snapshot::{Entry, Snapshot, SnapshotError};
 
 const AUTOMANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
-const FLOW_AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 /// The object from which this one follows.
@@ -87,11 +86,8 @@ pub(super) fn is_bootstrap(id: ObjectRef<'_>, object: Node<'_>) -> bool {
         ("", "ServiceAccount") => id.namespace == "kube-system" && CONTROLLERS.contains(&id.name),
         ("scheduling.k8s.io", "PriorityClass") => id.name.starts_with("system-"),
         ("networking.k8s.io", "ServiceCIDR") => id.name == "kubernetes",
-        ("flowcontrol.apiserver.k8s.io", "FlowSchema" | "PriorityLevelConfiguration") => {
-            annotation(object, FLOW_AUTOUPDATE).is_some()
-        }
         ("apiregistration.k8s.io", "APIService") => label(object, AUTOMANAGED) == Some("onstart") && is_local(object),
-        _ => is_bootstrap_policy(id, object),
+        _ => is_bootstrap_policy(id, object) || is_flow_control(id, object),
     }
 }
 

@@ -40,6 +40,8 @@ const KINDS: &[(&str, &str, &str, bool, &[&str])] = &[
     ("coordination.k8s.io", "Lease", "leases", true, &[]),
     ("discovery.k8s.io", "EndpointSlice", "endpointslices", true, &[]),
     ("example.com", "Database", "databases", true, &["status"]),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema", "flowschemas", false, &["status"]),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", "prioritylevelconfigurations", false, &["status"]),
     ("gitadel.dev", "Enforcement", "enforcements", false, &["status"]),
     ("networking.k8s.io", "IPAddress", "ipaddresses", false, &[]),
     ("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", false, &[]),

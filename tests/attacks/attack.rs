@@ -104,6 +104,8 @@ pub enum Outcome {
     Undone,
     /// Admitted, and nothing that is governed changed, because.
     Harmless(&'static str),
+    /// Stored, and undone by somebody else than gitadel, as this says; nothing else changed.
+    PutBack(&'static str),
     /// Admitted, with an effect that gitadel does not undo.
     Open { closed_by: &'static str },
 }
@@ -219,6 +221,10 @@ impl Attack {
     /// Made while the webhook configuration is gone.
     pub fn undone_past_admission(self) -> Self {
         Self { past_admission: true, ..self.undone() }
+    }
+
+    pub fn put_back(self, by: &'static str) -> Self {
+        Self { outcome: Outcome::PutBack(by), ..self }
     }
 
     pub fn harmless(self, because: &'static str) -> Self {

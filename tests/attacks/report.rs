@@ -14,15 +14,18 @@ pub struct Section {
 
 pub fn figures(trials: &[Trial]) -> String {
     let count = |is: fn(&Outcome) -> bool| trials.iter().filter(|trial| is(&trial.attack.outcome)).count();
-    let mut undone: Vec<Duration> = trials.iter().filter_map(|trial| trial.undone_after).collect();
+    let by_gitadel = trials.iter().filter(|trial| trial.attack.outcome == Outcome::Undone);
+    let mut undone: Vec<Duration> = by_gitadel.filter_map(|trial| trial.undone_after).collect();
     undone.sort_unstable();
     format!(
-        "{} attacks: {} rejected at admission, {} undone (p50 {:.0?}, p99 {:.0?}), {} harmless, {} open and documented",
+        "{} attacks: {} rejected at admission, {} undone (p50 {:.0?}, p99 {:.0?}), {} put back by \
+         Kubernetes itself, {} harmless, {} open and documented",
         trials.len(),
         count(|outcome| matches!(outcome, Outcome::Rejected(_))),
         undone.len(),
         percentile(&undone, 50),
         percentile(&undone, 99),
+        count(|outcome| matches!(outcome, Outcome::PutBack(_))),
         count(|outcome| matches!(outcome, Outcome::Harmless(_))),
         count(|outcome| matches!(outcome, Outcome::Open { .. })),
     )
@@ -60,6 +63,7 @@ fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Rejected(rule) => format!("rejected: `{rule}`"),
         Outcome::Undone => "undone".into(),
+        Outcome::PutBack(by) => format!("put back: {by}"),
         Outcome::Harmless(why) => format!("harmless: {why}"),
         Outcome::Open { closed_by } => format!("**open**; closed by {closed_by}"),
     }

@@ -14,6 +14,8 @@ use super::wire::Answer;
 /// For what takes a moment of its own accord: a repair, or a controller that makes a Pod anew. No figure is measured
 /// against it.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For what Kubernetes itself looks at every minute.
+const LONG_PATIENCE: Duration = Duration::from_secs(90);
 const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/gitadel";
 
 /// How a row ended.
@@ -85,7 +87,8 @@ impl Victim {
                 }
                 Ok(None)
             }
-            Outcome::Undone => {
+            outcome @ (Outcome::Undone | Outcome::PutBack(_)) => {
+                let patience = if *outcome == Outcome::Undone { PATIENCE } else { LONG_PATIENCE };
                 was_admitted(&answer, attack)?;
                 let path = target.ok_or("nothing to look at")?;
                 let before = found.as_ref().map(compared);
@@ -102,7 +105,7 @@ impl Victim {
                     !is_there_still && now.as_ref().map(compared) == before
                 };
                 while !is_back(get(self.client(), &path).await) {
-                    if answered.elapsed() > PATIENCE {
+                    if answered.elapsed() > patience {
                         return Err(format!("it is not undone:\n{}", self.log()));
                     }
                     tokio::time::sleep(Duration::from_millis(2)).await;

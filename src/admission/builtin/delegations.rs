@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use super::identity::NODES;
-use super::{Identity, Table};
+use super::{Identity, Table, flow_control};
 use crate::admission::request::User;
 use crate::compare::FreeField;
 use crate::document::Node;
@@ -70,17 +70,12 @@ fn cluster_info(config_map: Node<'_>) -> bool {
     (text("namespace"), text("name")) == (Some("kube-public"), Some("cluster-info"))
 }
 
-fn kept_by_flow_control(object: Node<'_>) -> bool {
-    object.at(&["metadata", "annotations", "apf.kubernetes.io/autoupdate-spec"]).and_then(Node::as_str) == Some("true")
-}
-
 fn load_balanced(service: Node<'_>) -> bool {
     service.at(&["spec", "type"]).and_then(Node::as_str) == Some("LoadBalancer")
 }
 
 const REVISION: &[&str] = &["metadata.annotations[deployment.kubernetes.io/revision]"];
 const RBAC: &str = "rbac.authorization.k8s.io";
-const FLOW: &str = "flowcontrol.apiserver.k8s.io";
 /// What a kubelet says of its own node, all of it through the status: its platform and place, as it writes them when it
 /// starts, and what the drivers of volumes on it say. The labels of those are in the driver's words: what does not begin
 /// with `topology.` has to be delegated, since with any label at all a node could draw Pods to itself.
@@ -204,8 +199,8 @@ const ROWS: &[Row] = &[
     // In words that change from version to version. What it holds is no delegate's: see `computed`.
     only(Anyone, "", "ConfigMap", root_ca, &["metadata.annotations[kubernetes.io/description]"]),
     only(Controller("bootstrap-signer"), "", "ConfigMap", cluster_info, &["data[jws-kubeconfig-*]"]),
-    only(ApiServer, FLOW, "FlowSchema", kept_by_flow_control, &["spec"]),
-    only(ApiServer, FLOW, "PriorityLevelConfiguration", kept_by_flow_control, &["spec"]),
+    only(ApiServer, flow_control::GROUP, "FlowSchema", flow_control::keeps_flow_schema, &["spec"]),
+    only(ApiServer, flow_control::GROUP, "PriorityLevelConfiguration", flow_control::keeps_priority_level, &["spec"]),
     // An autoscaling/v2 status, as a review of the older version shows it.
     row(
         Controller("horizontal-pod-autoscaler"),

@@ -1,13 +1,14 @@
 //! What Kubernetes' own components write, as data.
 //!
 //! Taken from a census of every write that a 1.36 cluster makes of itself. Each row names one component and exactly the
-//! paths that it was seen to write; nothing is granted to "the system" as a whole. Seven tables:
+//! paths that it was seen to write; nothing is granted to "the system" as a whole. Eight tables:
 //!
 //! - [`allotted`]: values that the server sets once and that are frozen afterwards;
 //! - [`delegated`]: fields that a component keeps in any object of a kind, declared or not;
 //! - [`writers`]: who makes, changes and removes the objects that follow from others;
 //! - [`may_own`]: which kinds of objects they make for which;
 //! - [`is_bootstrap_policy`]: the roles and bindings that an API server makes for itself;
+//! - [`is_flow_control`]: its own flow control;
 //! - [`CONDITION_TAINTS`]: the taints by which it says a node's condition;
 //! - [`status_keepers`]: who keeps the status that others act on.
 
@@ -18,6 +19,7 @@ mod bootstrap_policy;
 mod children;
 mod condition_taints;
 mod delegations;
+mod flow_control;
 mod identity;
 mod statuses;
 mod writers;
@@ -27,6 +29,7 @@ pub use bootstrap_policy::{bootstrap_policy, is_bootstrap_policy};
 pub use children::may_own;
 pub use condition_taints::{CONDITION_TAINTS, is_condition_taint, may_be_taken_away};
 pub use delegations::{BuiltinDelegation, Through, delegated, free_for_repair, has_finalizer};
+pub use flow_control::{drops_flow_control, is_flow_control};
 pub use identity::{CONTROLLERS, Identity};
 pub use statuses::status_keepers;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Identity, Table};
+use super::{Identity, Table, flow_control};
 use crate::admission::request::User;
 use crate::compare::FreeField;
 
@@ -72,6 +72,11 @@ const fn owns(by: Identity, group: &'static str, resource: &'static str, control
 
 const fn creates(by: Identity, group: &'static str, resource: &'static str, controller: &'static str) -> Row {
     Row { by, group, resource, controller, creates: true, changes: Changes::None, deletes: Deletes::None }
+}
+
+/// Makes objects, changes fields of them, and lets them stay.
+const fn makes(by: Identity, group: &'static str, resource: &'static str, fields: &'static [&'static str]) -> Row {
+    Row { creates: true, ..changes(by, group, resource, fields) }
 }
 
 const fn changes(by: Identity, group: &'static str, resource: &'static str, fields: &'static [&'static str]) -> Row {
@@ -173,8 +178,8 @@ const ROWS: &[Row] = &[
     creates(ApiServer, RBAC, "roles", ""),
     creates(ApiServer, RBAC, "rolebindings", ""),
     owns(ApiServer, "internal.apiserver.k8s.io", "storageversions", ""),
-    owns(ApiServer, "flowcontrol.apiserver.k8s.io", "flowschemas", ""),
-    owns(ApiServer, "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", ""),
+    makes(ApiServer, flow_control::GROUP, "flowschemas", &["spec"]),
+    makes(ApiServer, flow_control::GROUP, "prioritylevelconfigurations", &["spec"]),
     owns(ApiServer, "", "configmaps", ""),
     owns(Controller("attachdetach-controller"), "storage.k8s.io", "volumeattachments", ""),
     keeps(

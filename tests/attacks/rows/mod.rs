@@ -1,6 +1,7 @@
 //! The rows, one file for each family.
 
 mod children;
+mod cluster;
 mod commands;
 mod deletions;
 mod edits;

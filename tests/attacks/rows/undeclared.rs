@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::at;
+use super::{at, cluster};
 use crate::attack::Identity::{NamespaceAdmin, StolenReconcilerToken};
 use crate::attack::{Attack, Body, Content, create, merge, request, uid_of};
 use crate::report::Section;
@@ -12,7 +12,7 @@ const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const REPLICASET_CONTROLLER: &str = "system:serviceaccount:kube-system:replicaset-controller";
 
 pub fn section() -> Section {
-    let attacks = [workloads(), rights(), traffic(), cluster(), beyond(), past_admission()].concat();
+    let attacks = [workloads(), rights(), traffic(), cluster::rows(), beyond(), past_admission()].concat();
     Section { title: "What Git does not know", attacks }
 }
 
@@ -190,97 +190,6 @@ fn traffic() -> Vec<Attack> {
             .rejected_by("generated"),
         merge("addresses for a governed Service", "/api/v1/namespaces/shop/endpoints/web", stray)
             .impersonating("system:serviceaccount:kube-system:endpoint-controller")
-            .rejected_by("generated"),
-    ]
-}
-
-fn cluster() -> Vec<Attack> {
-    let widget = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": named("mines.example.com"),
-        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "mines", "kind": "Mine"}, "versions": [
-            {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}});
-    let aggregated = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": named("v1.mine.example.com"),
-        "spec": {"group": "mine.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
-            "insecureSkipTLSVerify": true, "service": {"name": "web", "namespace": "shop"}}});
-    vec![
-        create(
-            "a namespace",
-            "/api/v1/namespaces",
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": named("mine")}),
-        ),
-        create(
-            "a namespace",
-            "/api/v1/namespaces",
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": named("mine")}),
-        )
-        .by(StolenReconcilerToken),
-        create("a definition", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", widget),
-        create("an aggregated API", "/apis/apiregistration.k8s.io/v1/apiservices", aggregated.clone()),
-        create("an aggregated API", "/apis/apiregistration.k8s.io/v1/apiservices", aggregated)
-            .impersonating("system:apiserver"),
-        merge(
-            "an aggregated API in the place of a built-in one",
-            "/apis/apiregistration.k8s.io/v1/apiservices/v1.apps",
-            json!({"spec": {"service": {"name": "web", "namespace": "shop"}, "insecureSkipTLSVerify": true}}),
-        ),
-        create(
-            "a priority above all others",
-            "/apis/scheduling.k8s.io/v1/priorityclasses",
-            json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": named("mine"), "value": 1_000_000_000}),
-        ),
-        create(
-            "a priority that every Pod gets",
-            "/apis/scheduling.k8s.io/v1/priorityclasses",
-            json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": named("mine"), "value": 1, "globalDefault": true}),
-        ),
-        create(
-            "a default class of storage",
-            "/apis/storage.k8s.io/v1/storageclasses",
-            json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "example.com/mine",
-                "metadata": {"name": "mine", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}),
-        ),
-        create(
-            "a volume of the host",
-            "/api/v1/persistentvolumes",
-            json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": named("mine"),
-                "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "slow", "hostPath": {"path": "/"}}}),
-        ),
-        create(
-            "a runtime for Pods",
-            "/apis/node.k8s.io/v1/runtimeclasses",
-            json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": named("mine"), "handler": "mine"}),
-        ),
-        create(
-            "a lane that starves requests",
-            "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas",
-            json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": named("mine"),
-                "spec": {"priorityLevelConfiguration": {"name": "exempt"}, "matchingPrecedence": 2}}),
-        ),
-        create(
-            "a volume attached to a node",
-            "/apis/storage.k8s.io/v1/volumeattachments",
-            json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": named("mine"),
-                "spec": {"attacher": "mine.example.com", "nodeName": "n1", "source": {"persistentVolumeName": "mine"}}}),
-        )
-        .rejected_by("generated"),
-        merge(
-            "a taint that empties a node",
-            "/api/v1/nodes/n1",
-            json!({"spec": {"taints": [{"key": "mine", "effect": "NoExecute"}]}}),
-        )
-        .rejected_by("generated"),
-        merge(
-            "a taint that empties a node, by the name of a condition",
-            "/api/v1/nodes/n1",
-            json!({"spec": {"taints": [{"key": "node.kubernetes.io/unschedulable", "effect": "NoExecute"}]}}),
-        )
-        .rejected_by("generated"),
-        merge(
-            "a condition with a value, which nobody tolerates",
-            "/api/v1/nodes/n1",
-            json!({"spec": {"taints": [{"key": "node.kubernetes.io/not-ready", "value": "mine", "effect": "NoExecute"}]}}),
-        )
-        .rejected_by("generated"),
-        merge("a label that a Pod selects", "/api/v1/nodes/n1", json!({"metadata": {"labels": {"mine": "yes"}}}))
             .rejected_by("generated"),
     ]
 }

@@ -32,9 +32,14 @@ pub(super) fn judge(context: &Context<'_>, entry: Entry<'_>, old: Option<Node<'_
     };
     let both = entry.canonical().zip(old);
     let expired = || both.is_some_and(|(canonical, live)| is_expired_job(context, canonical, live));
+    // It makes such an object anew itself, if it wants it.
+    let dropped = || {
+        let drops = |object| builtin::drops_flow_control(&context.request.user, context.id, object);
+        both.is_some_and(|(canonical, live)| drops(canonical) && drops(live))
+    };
     // gitadel makes a Pod anew that Git declares, as a controller does; where it ran it could not stay.
     let cleared = || (context.id.group, context.id.kind) == ("", "Pod") && builtin::clears_nodes(&context.request.user);
-    let goes = [entry.class() == EntryClass::Retained, recreated(), is_misplaced(), expired(), cleared()];
+    let goes = [entry.class() == EntryClass::Retained, recreated(), is_misplaced(), expired(), dropped(), cleared()];
     if goes.contains(&true) {
         return admit(Class::Governed);
     }
@@ -159,5 +164,25 @@ mod tests {
             Deny,
             RULE.name,
         )]);
+    }
+
+    #[test]
+    fn flow_control_that_the_api_server_does_not_have_any_more() {
+        let schema = |name: &str, looked_after: &str| {
+            json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": name,
+                "annotations": {"apf.kubernetes.io/autoupdate-spec": looked_after}}})
+        };
+        let deleted = |object: &Value| Review::delete(object).by("system:apiserver");
+        let (dropped, kept, own) = (schema("old", "true"), schema("probes", "true"), schema("mine", "false"));
+        let world = [&dropped, &kept, &own]
+            .into_iter()
+            .fold(World::new(), |world, object| world.entry(object, |draft| draft.class = EntryClass::Baseline));
+        world.expect(&[
+            ("one of an older version", deleted(&dropped), Allow, RULE.name),
+            ("by a person", Review::delete(&dropped), Deny, RULE.name),
+            ("one that it has", deleted(&kept), Deny, RULE.name),
+            ("one that it does not look after", deleted(&own), Deny, RULE.name),
+            ("one that was made to look like it", deleted(&schema("mine", "true")), Deny, RULE.name),
+        ]);
     }
 }
