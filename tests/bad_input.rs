@@ -125,7 +125,7 @@ dada: {colour: blue}
     for (name, reason, says) in [
         ("aaa", "InvalidSpec", "spec.delegations[0].fields"),
         ("bbb", "Unreachable", "nowhere"),
-        ("ccc", "InvalidSpec", "--allow-transport=http"),
+        ("ccc", "TransportNotAllowed", "--allow-transport=http"),
     ] {
         eventually(reason, async || {
             let status = governed.status_of(name).await;

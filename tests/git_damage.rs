@@ -14,7 +14,7 @@ use std::time::Duration;
 use git_origin::{Origin, source};
 use gitadel::api::GitSource;
 use gitadel::reconcile::sources::{Failure, Follower, SourceState, SourceUpdate};
-use gitadel::source::SourceError;
+use gitadel::source::{SourceError, Transport, Transports};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -59,6 +59,7 @@ fn follow(origin: &Origin) -> (mpsc::Receiver<SourceUpdate>, DropGuard) {
     let (updates, seen) = mpsc::channel(1);
     let source = source(&origin.url(), Some(("branch", "main")));
     let follower = Follower {
+        transports: Transports::new(vec![Transport::File]),
         enforcement: "shop".into(),
         source: GitSource { interval_seconds: 86_400, ..source },
         directory: origin.copy(),

@@ -6,7 +6,6 @@ use crate::api::{Delegation, Enforcement, GitSource};
 use crate::compare::{Bounds, FreeField, PatternError};
 use crate::object::GroupKind;
 use crate::snapshot::{DelegatedFields, Source};
-use crate::source::TransportError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -16,8 +15,6 @@ pub enum SettingsError {
     Delegation { index: usize, source: PatternError },
     #[error("spec.delegations[{index}]: minimum {minimum} is greater than maximum {maximum}")]
     Bounds { index: usize, minimum: i64, maximum: i64 },
-    #[error(transparent)]
-    Transport(#[from] TransportError),
 }
 
 /// Reads an Enforcement. One that an older schema let in may be unreadable: that is its own problem only.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{GitSource, Problem};
 use crate::render::{self, Manifest, RenderError, RenderProblem, Rendered};
-use crate::source::{CommitInfo, Repository, SourceError};
+use crate::source::{CommitInfo, Repository, SourceError, TransportError, Transports};
 
 /// A source at a commit that can be enforced.
 pub struct SourceState {
@@ -74,6 +74,8 @@ impl SourceState {
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -87,6 +89,7 @@ impl FollowError {
     /// For a condition.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Transport(_) => "TransportNotAllowed",
             Self::Source(error) | Self::Render(RenderError::Source(error)) => error.reason(),
             Self::Render(RenderError::NoManifest { .. }) | Self::NoManifest { .. } => "CopyDamaged",
             Self::Task(_) => "Interrupted",
@@ -117,6 +120,7 @@ pub struct Follower {
     /// Directory of the repository; one for each source.
     pub directory: PathBuf,
     pub credentials: Option<PathBuf>,
+    pub transports: Transports,
     pub bell: Arc<Notify>,
     pub updates: mpsc::Sender<SourceUpdate>,
 }
@@ -170,6 +174,7 @@ impl Follower {
 
     /// Blocks.
     fn look(&self, last: Option<&Arc<SourceState>>, abort: Arc<AtomicBool>) -> Result<Looked, FollowError> {
+        self.transports.admit(&self.source.url)?;
         let repository = match last {
             Some(state) => Arc::clone(&state.repository),
             None => {

@@ -159,7 +159,6 @@ impl Enforcements {
         let value = declared.as_ref().unwrap_or(value);
         let understood = settings::read(value).and_then(|enforcement| {
             let settings = settings::source(&enforcement)?;
-            self.provision.transports.admit(&settings.url)?;
             Ok((enforcement, settings))
         });
         let (enforcement, settings) = match understood {
@@ -194,6 +193,7 @@ impl Enforcements {
                     source: enforcement.spec.source.clone(),
                     directory: self.provision.repositories.join(name),
                     credentials: self.provision.credentials.clone(),
+                    transports: self.provision.transports.clone(),
                     bell: self.receiver.bell(name),
                     updates: self.updates.clone(),
                 };
