@@ -11,6 +11,7 @@ mod computed;
 mod context;
 pub mod coverage;
 mod decide;
+pub mod definition;
 pub mod delegation;
 mod denial;
 pub mod endpoints;

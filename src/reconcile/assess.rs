@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::admission::children::{Descent, Stray};
-use crate::admission::{ObjectClass, classify_object, computed, endpoints};
+use crate::admission::{ObjectClass, classify_object, computed, definition, endpoints};
 use crate::compare::{Finding, carry, difference, identical, mask_secret};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
@@ -21,6 +21,8 @@ pub enum Assessment {
     Drifted(Vec<Finding>),
     /// It follows from another object and is not what it has to be, which is this.
     Altered(Value),
+    /// As Git declares it, and its status says what is not so: it has to be this.
+    Misstated(Value),
     /// In a governed scope and unknown to Git.
     Undeclared,
     /// It belongs to a governed object, and is none of those that its template yields.
@@ -68,6 +70,7 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
         return Ok(if gone_for_good { Assessment::Free } else { leaving(world, kind, &entry, live) });
     }
     let Some(canonical) = entry.canonical() else { return Ok(Assessment::Free) };
+    let is_misstated = definition::is_definition(id.as_ref()) && definition::is_misstated(live);
     let masked: Document;
     let live = if is_secret(id.as_ref()) {
         masked = mask_secret(live, &world.mask_key);
@@ -76,12 +79,16 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
         live
     };
     // Most objects by far, and this is told without a walk through them.
-    if identical(live, canonical, kind.status_subresource()) {
+    if !is_misstated && identical(live, canonical, kind.status_subresource()) {
         return Ok(Assessment::Converged(Some(Fingerprint::of(canonical))));
     }
     let tolerance = world.tolerance(&entry);
     let findings = difference(live, canonical, &tolerance.latitude(kind));
-    Ok(if findings.is_empty() { Assessment::Converged(None) } else { Assessment::Drifted(findings) })
+    Ok(match findings.is_empty() {
+        true if is_misstated => Assessment::Misstated(definition::corrected(live)),
+        true => Assessment::Converged(None),
+        false => Assessment::Drifted(findings),
+    })
 }
 
 /// Something that is declared, or of the baseline, is being deleted. It is made anew when it is gone, and until then what

@@ -153,6 +153,7 @@ impl Workshop {
                 }
                 self.release(&world, kind, work, &live, &finalizers).await
             }
+            (Some(Assessment::Misstated(corrected)), Some(_)) => self.restate(&world, kind, work, &corrected).await,
             (Some(Assessment::Terminating | Assessment::Lingering(_)), _) => Err(ConvergeError::Terminating),
             (Some(Assessment::Undeclared), Some(live)) => self.delete(&world, kind, work, &live, UNDECLARED).await,
             (Some(Assessment::Unproven(_)), _) if self.tracker.is_kept(&work.id) => {
@@ -239,6 +240,28 @@ impl Workshop {
         let found = Document::from_value(live);
         let findings = difference(found.root(), wanted.root(), &tolerance.latitude(kind));
         self.put_right(world, kind, work, Some(live), Aim { desired, tolerance, recreate: false }, findings).await
+    }
+
+    /// What nobody else takes back is taken out of the status. Whoever wrote to the object meanwhile has it looked at anew.
+    async fn restate(
+        &self,
+        world: &World,
+        kind: &KindInfo,
+        work: &Work,
+        corrected: &Value,
+    ) -> Result<(), ConvergeError> {
+        if !world.enforces(work.id.as_ref()) {
+            return Ok(());
+        }
+        let at = (work.id.namespace.as_str(), work.id.name.as_str());
+        rest::replace_status(&self.client, kind, at, corrected).await.map_err(ApplyError::from)?;
+        self.tracker.converged(&work.id);
+        let took = work.since.elapsed();
+        self.count_revert(world, &work.id, took);
+        let what = "its status said what is not so, and its kind would not be served";
+        tracing::warn!(object = %work.id, milliseconds = took.as_millis() as u64, what, "drift reverted");
+        self.events.drift_reverted(&work.id, kind, what, took);
+        Ok(())
     }
 
     async fn put_right(

@@ -105,7 +105,7 @@ impl Observer {
                 self.drifted(&id, "changed", findings.first().map(ToString::to_string));
                 self.work(id, Live::Present(Arc::new(value)), since);
             }
-            Ok(Assessment::Altered(_) | Assessment::Held(_)) => {
+            Ok(Assessment::Altered(_) | Assessment::Misstated(_) | Assessment::Held(_)) => {
                 self.drifted(&id, "changed", None);
                 self.work(id, Live::Present(Arc::new(value)), since);
             }

@@ -155,6 +155,20 @@ pub async fn replace(
     send(client, Method::PUT, &path, Some(object)).await
 }
 
+/// PUT of nothing but the status.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn replace_status(
+    client: &Client,
+    kind: &KindInfo,
+    (namespace, name): (&str, &str),
+    object: &Value,
+) -> Result<Value, Refusal> {
+    let path = object_path(kind, namespace, name) + "/status" + &write_query(Mode::Store);
+    send(client, Method::PUT, &path, Some(object)).await
+}
+
 /// DELETE of exactly the object with this uid, not of one that took its name since.
 ///
 /// # Errors

@@ -218,9 +218,13 @@ impl Attack {
         Self { outcome: Outcome::Undone, ..self }
     }
 
+    pub fn past_admission(self) -> Self {
+        Self { past_admission: true, ..self }
+    }
+
     /// Made while the webhook configuration is gone.
     pub fn undone_past_admission(self) -> Self {
-        Self { past_admission: true, ..self.undone() }
+        self.past_admission().undone()
     }
 
     pub fn put_back(self, by: &'static str) -> Self {

@@ -97,7 +97,9 @@ const TOKEN_VOLUME: &str = "kube-api-access-";
 /// What counts of an object: not what the API server keeps for itself, and no uid of another object, which is new whenever
 /// that one is made anew.
 pub fn compared(object: &Value) -> Value {
+    let said = said_of_definition(object);
     let mut object = content(object);
+    object["status"] = said;
     // Another one where the ReplicaSet of a Deployment that was deleted is still there when it is made anew.
     let hash = object["metadata"]["labels"]["pod-template-hash"].as_str().map(str::to_owned);
     for owner in object["metadata"]["ownerReferences"].as_array_mut().into_iter().flatten() {
@@ -127,6 +129,18 @@ pub fn compared(object: &Value) -> Value {
         }
     }
     normal(object, hash.as_deref())
+}
+
+/// By what a definition says of itself the API server serves its kind, or does not.
+fn said_of_definition(object: &Value) -> Value {
+    if !object["status"]["acceptedNames"].is_object() {
+        return Value::Null;
+    }
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let said = conditions.filter(|condition| condition["status"] == "True").map(|condition| condition["type"].clone());
+    let mut said: Vec<_> = said.filter_map(|kind| kind.as_str().map(str::to_owned)).collect();
+    said.sort_unstable();
+    said.into()
 }
 
 /// Without nulls, and with one name for what is drawn.

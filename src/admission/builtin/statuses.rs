@@ -16,7 +16,7 @@ const fn row(group: &'static str, kind: &'static str, keepers: &'static [Identit
 }
 
 const ROWS: &[Row] = &[
-    // Its objects are deleted where it says that it terminates.
+    // Its kind is served, or takes no more objects. See `definition`.
     row("apiextensions.k8s.io", "CustomResourceDefinition", &[ApiServer]),
     // Requests are sent to it or refused.
     row("apiregistration.k8s.io", "APIService", &[ApiServer]),

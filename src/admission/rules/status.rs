@@ -6,6 +6,7 @@ use super::{Judgement, Rule, deny};
 use crate::admission::builtin::status_keepers;
 use crate::admission::classify::ObjectClass;
 use crate::admission::context::Context;
+use crate::admission::definition::{is_correction, is_definition, is_misstated};
 use crate::admission::denial;
 use crate::admission::own::is_own;
 use crate::admission::verdict::Class;
@@ -22,6 +23,10 @@ fn judge(context: &Context<'_>) -> Judgement {
     else {
         return Ok(None);
     };
+    let of_definition = is_definition(context.id).then(|| word_of_definition(context, old, new));
+    if let Some(judgement) = of_definition.flatten() {
+        return judgement;
+    }
     if keepers.iter().any(|keeper| keeper.is(&context.request.user)) {
         return Ok(None);
     }
@@ -31,8 +36,20 @@ fn judge(context: &Context<'_>) -> Judgement {
         return Ok(None);
     }
     let findings = foreign_changes(context, old, new);
-    let class = if is_own(context.id) { Class::Own } else { Class::Generated };
-    if findings.is_empty() { Ok(None) } else { deny(class, denial::status(context, &findings)) }
+    if findings.is_empty() { Ok(None) } else { deny(class(context), denial::status(context, &findings)) }
+}
+
+/// Two things that a definition says can be known, whoever says them. To put them right is for anybody.
+fn word_of_definition(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> Option<Judgement> {
+    if is_misstated(new) && !is_misstated(old) {
+        let reason = "is not being deleted, and its names are accepted: it is served, whoever says otherwise.";
+        return Some(deny(class(context), denial::other(context, reason)));
+    }
+    is_correction(old, new).then_some(Ok(None))
+}
+
+fn class(context: &Context<'_>) -> Class {
+    if is_own(context.id) { Class::Own } else { Class::Generated }
 }
 
 /// Whether anybody answers for the object: gitadel's own are kept wherever they are.
@@ -61,7 +78,7 @@ mod tests {
 
     use super::RULE;
     use crate::admission::Outcome::{Allow, Deny};
-    use crate::admission::testing::{Review, World, controller, delegation, with};
+    use crate::admission::testing::{Review, World, controller, delegation, terminating, with};
     use crate::api::Undeclared;
 
     fn object(api_version: &str, kind: &str) -> Value {
@@ -122,13 +139,34 @@ mod tests {
     }
 
     #[test]
-    fn gitadels_own_definition_says_of_itself_what_the_api_server_says() {
-        let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": "enforcements.gitadel.dev"}, "spec": {}});
-        let ends = || saying(&definition, json!({"conditions": [{"type": "Terminating", "status": "True"}]}));
-        World::new().expect(&[
-            ("that it ends", ends(), Deny, RULE.name),
-            ("said by the API server", ends().by("system:apiserver"), Allow, "own"),
-        ]);
+    fn a_definition_says_that_it_ends_when_it_is_deleted() {
+        let definition = |name: &str| {
+            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": name}, "spec": {}, "status": {"conditions": [{"type": "Established", "status": "True"}]}})
+        };
+        let ends = |definition: &Value| {
+            let said = ["Established", "Terminating"].map(|kind| json!({"type": kind, "status": "True"}));
+            with(definition, "/status/conditions", json!(said))
+        };
+        let (own, other) = (definition("enforcements.gitadel.dev"), definition("widgets.example.com"));
+        let through = |old: &Value, new: &Value| Review::update(old, new).through("status");
+        for (object, then) in [(&own, "own"), (&other, "machinery")] {
+            let doomed = ends(object);
+            let silent = with(object, "/status", json!({}));
+            let deleted = terminating(&with(object, "/metadata/finalizers", json!(["x.y/z"])));
+            World::new().declare(&other).expect(&[
+                ("that it ends", through(object, &doomed), Deny, RULE.name),
+                ("said by the API server", through(object, &doomed).by("system:apiserver"), Deny, RULE.name),
+                (
+                    "of one that is deleted",
+                    through(&deleted, &ends(&deleted)).by("system:apiserver"),
+                    Allow,
+                    "machinery",
+                ),
+                ("by a person", through(&deleted, &ends(&deleted)), Deny, RULE.name),
+                ("taken back", through(&doomed, object), Allow, then),
+                ("and more", through(&doomed, &silent), Deny, RULE.name),
+            ]);
+        }
     }
 }

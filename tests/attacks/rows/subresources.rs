@@ -7,6 +7,7 @@ use crate::attack::Identity::{NamespaceAdmin, Node, StolenReconcilerToken};
 use crate::attack::{Act, Attack, Body, Content, json_patch, merge, patch, post, request};
 use crate::report::Section;
 
+const ENDS: &str = "a definition that ends, and takes no more objects";
 const POD: &str = "/api/v1/namespaces/shop/pods/{web-}";
 const REPLICA_SET: &str = "/apis/apps/v1/namespaces/shop/replicasets/{web-}";
 const MADE_ANEW: &str = "its controller makes it anew";
@@ -41,6 +42,15 @@ fn status() -> Vec<Attack> {
     let web = through(at::WEB, "status");
     let ip = |ip: Value| json!({"status": {"podIP": ip, "podIPs": if ip.is_null() { Value::Null } else { json!([{"ip": ip}]) }}});
     let pod_status = through(POD, "status");
+    let definition = through(at::DEFINITION, "status");
+    let own_definition = definition.replace("widgets.example.com", "enforcements.gitadel.dev");
+    let says = |kind: &str, status: &str| {
+        json!({"type": kind, "status": status, "reason": "Mine", "message": "mine",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    let ends = || json!({"status": {"conditions": [says("Terminating", "True")]}});
+    let without_name =
+        || json!({"status": {"conditions": [says("NamesAccepted", "False"), says("Established", "False")]}});
     vec![
         merge("an annotation", &web, json!({"metadata": {"annotations": {"mine": "yes"}}})),
         merge(
@@ -78,20 +88,25 @@ fn status() -> Vec<Attack> {
                 "lastProbeTime": "2026-01-01T00:00:00Z", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}),
         )
         .rejected_by("status"),
+        merge(ENDS, &definition, ends()).about(at::DEFINITION).rejected_by("status"),
+        merge(ENDS, &definition, ends()).impersonating("system:apiserver").about(at::DEFINITION).rejected_by("status"),
+        merge(ENDS, &definition, ends()).about(at::DEFINITION).undone_past_admission(),
+        merge("gitadel's definition, that ends", &own_definition, ends()).rejected_by("status"),
+        merge("gitadel's definition, that ends", &own_definition, ends())
+            .about(own_definition.trim_end_matches("/status"))
+            .undone_past_admission(),
+        merge("a definition without a name", &definition, without_name()).about(at::DEFINITION).rejected_by("status"),
+        merge("a definition without a name", &definition, without_name())
+            .about(at::DEFINITION)
+            .undone_past_admission(),
         merge(
-            "a definition that ends, with all that it defines",
-            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com/status",
-            json!({"status": {"conditions": [{"type": "Terminating", "status": "True", "reason": "Mine", "message": "mine",
-                "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}),
+            "a definition that is not in force",
+            &definition,
+            json!({"status": {"conditions": [says("NamesAccepted", "True"), says("Established", "False")]}}),
         )
-        .rejected_by("status"),
-        merge(
-            "gitadel's definition, that ends",
-            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/enforcements.gitadel.dev/status",
-            json!({"status": {"conditions": [{"type": "Terminating", "status": "True", "reason": "Mine", "message": "mine",
-                "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}),
-        )
-        .rejected_by("status"),
+        .about(at::DEFINITION)
+        .past_admission()
+        .put_back("the API server says at once what holds"),
         merge("a Pod's address", &pod_status, ip(json!("192.0.2.66")))
             .open("RBAC on `pods/status`; the kubelet of the Pod's node writes it again")
             .then(request("PATCH", &pod_status, Content::Merge, Body::Sent(ip(Value::Null)))),
