@@ -116,6 +116,7 @@ const ROWS: &[Row] = &[
             "metadata.annotations[pv.kubernetes.io/bound-by-controller]",
             "metadata.annotations[volume.kubernetes.io/storage-provisioner]",
             "metadata.annotations[volume.beta.kubernetes.io/storage-provisioner]",
+            "metadata.annotations[pv.kubernetes.io/migrated-to]",
         ],
     ),
     row(Scheduler, "", "PersistentVolumeClaim", &["metadata.annotations[volume.kubernetes.io/selected-node]"]),
@@ -126,6 +127,7 @@ const ROWS: &[Row] = &[
         &[
             "spec.claimRef",
             "metadata.annotations[pv.kubernetes.io/bound-by-controller]",
+            "metadata.annotations[pv.kubernetes.io/migrated-to]",
             "metadata.finalizers[=kubernetes.io/pv-controller]",
         ],
     ),
