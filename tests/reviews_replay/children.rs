@@ -12,6 +12,7 @@ use crate::tamperings::{place, tamperings};
 #[test]
 fn no_controller_makes_more_of_a_child_than_its_template_yields() {
     let (mut children, mut tried, mut admitted) = (BTreeMap::<String, usize>::new(), 0, Vec::new());
+    let mut unpinned = 0;
     replay_system(|world, request| {
         let kind = text(request, "/kind/kind").to_owned();
         let is_made = text(request, "/operation") == "CREATE" && text(request, "/subResource").is_empty();
@@ -24,6 +25,16 @@ fn no_controller_makes_more_of_a_child_than_its_template_yields() {
             return;
         }
         *children.entry(kind.clone()).or_default() += 1;
+        if kind == "Pod" && text(request, "/object/metadata/ownerReferences/0/kind") == "DaemonSet" {
+            unpinned += 1;
+            for loosened in ["/spec/affinity", "/spec/affinity/nodeAffinity"] {
+                let mut forged = request.clone();
+                place(&mut forged["object"], loosened, serde_json::Value::Null);
+                if world.verdict(&forged).outcome == Outcome::Allow {
+                    admitted.push(format!("{kind} {}: without {loosened}", text(request, "/name")));
+                }
+            }
+        }
         for (what, pointer, value) in tamperings(&kind) {
             let mut forged = request.clone();
             place(&mut forged["object"], pointer, value);
@@ -33,6 +44,7 @@ fn no_controller_makes_more_of_a_child_than_its_template_yields() {
             }
         }
     });
+    assert!(unpinned > 0, "no Pod of a DaemonSet was tried");
     println!("{children:?} children, {tried} attempts, {} admitted", admitted.len());
     assert!(children.len() == 4 && children.values().sum::<usize>() > 60, "{children:?}");
     assert!(admitted.is_empty(), "{}", admitted.join("\n"));

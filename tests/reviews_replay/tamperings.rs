@@ -25,6 +25,15 @@ pub fn tamperings(kind: &str) -> Vec<(&'static str, &'static str, Value)> {
                 json!({"name": "kube-api-access-x", "projected": {"sources": [
                 {"serviceAccountToken": {"path": "token", "audience": "vault"}}]}}),
             ),
+            (
+                "another token that looks like its own, for a year",
+                place("/spec/volumes/+"),
+                json!({"name": "kube-api-access-x", "projected": {"defaultMode": 420, "sources": [
+                    {"serviceAccountToken": {"expirationSeconds": 31_536_000, "path": "token"}},
+                    {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}},
+                    {"downwardAPI": {"items": [
+                        {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}, "path": "namespace"}]}}]}}),
+            ),
             ("the host's network", place("/spec/hostNetwork"), json!(true)),
             ("the host's processes", place("/spec/hostPID"), json!(true)),
             ("a chosen node", place("/spec/nodeName"), json!("node2")),

@@ -99,16 +99,16 @@ pub fn to_spec(origin: &Origin<'_>, metadata: &Value, found: &Value, spec: &mut 
             set(spec, "volumes", extended(volumes.as_ref(), found.get("volumes"), |volume| claims.contains(volume)));
         }
         Origin::DaemonSet => {
-            if let Some(node) = pinned_node(found) {
-                let here = json!({"nodeSelectorTerms": [
-                    {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]});
-                let place = "requiredDuringSchedulingIgnoredDuringExecution";
-                let mut affinity = spec.get("affinity").cloned().unwrap_or_else(|| json!({}));
-                let mut of_node = affinity.get("nodeAffinity").cloned().unwrap_or_else(|| json!({}));
-                set(&mut of_node, place, Some(here));
-                set(&mut affinity, "nodeAffinity", Some(of_node));
-                set(spec, "affinity", Some(affinity));
-            }
+            // Its controller pins each to a node; where there is none, no Pod can be right.
+            let node = pinned_node(found).unwrap_or_default();
+            let here = json!({"nodeSelectorTerms": [
+                {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]});
+            let place = "requiredDuringSchedulingIgnoredDuringExecution";
+            let mut affinity = spec.get("affinity").cloned().unwrap_or_else(|| json!({}));
+            let mut of_node = affinity.get("nodeAffinity").cloned().unwrap_or_else(|| json!({}));
+            set(&mut of_node, place, Some(here));
+            set(&mut affinity, "nodeAffinity", Some(of_node));
+            set(spec, "affinity", Some(affinity));
             // One that the template has as well is replaced, where it stands.
             let is_replaced =
                 |declared: &Value| DAEMON_TOLERATIONS.iter().any(|row| same_taint(declared, &toleration(*row)));

@@ -15,6 +15,8 @@ use crate::snapshot::{Snapshot, SnapshotError, Source};
 
 const LIMIT_RANGER: &str = "kubernetes.io/limit-ranger";
 const TOKEN_VOLUME: &str = "kube-api-access-";
+/// Of the token in that volume, in seconds.
+const TOKEN_LIFETIME: u32 = 3607;
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Where nothing else is said, a Pod leaves a failing node only after a while.
 const NODE_FAILURES: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
@@ -280,14 +282,12 @@ fn tolerates_one_of(toleration: &Value, resources: &[String]) -> bool {
 
 fn is_token_volume(volume: &Value) -> bool {
     let Some(name) = volume["name"].as_str().filter(|name| name.starts_with(TOKEN_VOLUME)) else { return false };
-    let lifetime = &volume["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"];
-    lifetime.is_u64()
-        && *volume
-            == json!({"name": name, "projected": {"defaultMode": 420, "sources": [
-                {"serviceAccountToken": {"expirationSeconds": lifetime, "path": "token"}},
-                {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}},
-                {"downwardAPI": {"items": [
-                    {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}, "path": "namespace"}]}}]}})
+    *volume
+        == json!({"name": name, "projected": {"defaultMode": 420, "sources": [
+            {"serviceAccountToken": {"expirationSeconds": TOKEN_LIFETIME, "path": "token"}},
+            {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}},
+            {"downwardAPI": {"items": [
+                {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}, "path": "namespace"}]}}]}})
 }
 
 /// In the network of its node, a Pod has the ports of its containers on the host.
