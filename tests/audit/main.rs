@@ -100,7 +100,6 @@ async fn each_hole_is_found_with_who_has_it_and_gone_when_closed() {
         "GA-RBAC-002 critical ClusterRole certificates: ServiceAccount shop/injector",
         "GA-RBAC-005 critical ClusterRole impersonator: User mallory, Group support",
         "GA-RBAC-008 critical ClusterRole node-tools: Group developers",
-        "GA-RBAC-009 critical ClusterRole debugger: User trent in gitadel-system",
         "GA-RBAC-014 medium ClusterRole system:kube-scheduler: User eve",
         "GA-RBAC-015 high ClusterRole debugger: User trent in gitadel-system",
         "GA-RBAC-030 high ClusterRole system:public-info-viewer: ",

@@ -15,7 +15,7 @@ use crate::admission::own::{
 };
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::api::MANAGER;
+use crate::api::{MANAGER, SYSTEM_NAMESPACE};
 use crate::document::Node;
 use crate::object::ObjectRef;
 use crate::snapshot::{EntryClass, Snapshot, SnapshotError};
@@ -26,6 +26,11 @@ fn judge(context: &Context<'_>) -> Judgement {
     let request = context.request;
     let nothing_governed = context.snapshot.meta().sources.is_empty();
     let going = request.old.is_some_and(is_terminating);
+    if enters_gitadel(context) && !nothing_governed {
+        let reason = "is entered by nobody while gitadel enforces: what runs there has gitadel's own rights. Its log and its \
+            metrics say what it does.";
+        return deny(Class::Own, denial::other(context, reason));
+    }
     if !is_own(context.id) || !context.shows_whole_object() || nothing_governed || going {
         return Ok(None);
     }
@@ -77,6 +82,15 @@ fn baseline(context: &Context<'_>, operation: Operation) -> Judgement {
     let reason =
         format!("is a record of the baseline ({BASELINE_PREFIX}*): it is written once, by gitadel, and not changed.");
     deny(Class::Own, denial::other(context, reason))
+}
+
+/// Whether a command is to run in a Pod of gitadel's namespace, or a terminal to be taken over.
+fn enters_gitadel(context: &Context<'_>) -> bool {
+    let request = context.request;
+    request.operation == Operation::Connect
+        && context.id.namespace == SYSTEM_NAMESPACE
+        && (request.group, request.resource) == ("", "pods")
+        && matches!(request.subresource, Some("exec" | "attach"))
 }
 
 /// A record that this replica cannot know yet: the leader makes it while the others wait for it. That happens once for an
@@ -309,6 +323,22 @@ mod tests {
             ("its namespace", Review::delete(&namespace), Deny, RULE.name),
             ("its CRD", Review::delete(&crd), Deny, RULE.name),
         ]);
+    }
+
+    #[test]
+    fn its_pods_are_entered_by_nobody() {
+        let into =
+            |operation: &str, namespace: &str| Review::connect("pods", operation, namespace, "gitadel-5d4f8c-x7k2p");
+        let cases = [
+            ("a shell", into("exec", "gitadel-system"), Deny, RULE.name),
+            ("its terminal", into("attach", "gitadel-system").by("system:apiserver"), Deny, RULE.name),
+            ("a shell elsewhere", into("exec", "shop"), Allow, "child-operations"),
+        ];
+        World::new().expect(&cases);
+        let ports = into("portforward", "gitadel-system");
+        World::new().expect(&[("its ports", ports, Allow, "child-operations")]);
+        let narrow = Scope { namespaces: Some(vec!["shop".into()]), ..Scope::default() };
+        World::new().source(|source| source.scope = narrow).expect(&cases);
     }
 
     #[test]

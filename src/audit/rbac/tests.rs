@@ -105,8 +105,8 @@ fn what_a_cluster_wide_right_is_worth() {
         (named("", "serviceaccounts/token", "create", "nobody"), vec![("GA-RBAC-007", Low)]),
         (named("", "serviceaccounts/token", "create", "namespace-controller"), vec![("GA-RBAC-007", Critical)]),
         (rule("", "nodes/proxy", "get"), vec![("GA-RBAC-008", Critical)]),
-        (rule("", "pods/exec", "create"), vec![("GA-RBAC-009", Critical)]),
-        (rule("", "*/exec", "get"), vec![("GA-RBAC-009", Critical)]),
+        (rule("", "pods/exec", "create"), vec![("GA-RBAC-009", High)]),
+        (rule("", "*/exec", "get"), vec![("GA-RBAC-009", High)]),
         (rule("", "pods/ephemeralcontainers", "patch"), vec![("GA-RBAC-010", High)]),
         (rule("", "pods/portforward", "create"), vec![("GA-RBAC-011", Low)]),
         (rule("rbac.authorization.k8s.io", "clusterroles", "bind"), vec![("GA-RBAC-012", High)]),
@@ -153,7 +153,7 @@ fn a_role_binding_gives_a_cluster_role_in_its_namespace_only() {
         ("gitadel-system", rule("", "secrets", "get"), vec![("GA-RBAC-015", High)]),
         ("shop", rule("", "pods/exec", "create"), vec![("GA-RBAC-009", Low)]),
         ("kube-system", rule("", "pods/exec", "create"), vec![("GA-RBAC-009", High)]),
-        ("gitadel-system", rule("", "pods/exec", "create"), vec![("GA-RBAC-009", Critical)]),
+        ("gitadel-system", rule("", "pods/exec", "create"), vec![]),
         ("gitadel-system", rule("coordination.k8s.io", "leases", "create"), vec![("GA-RBAC-014", Medium)]),
         ("kube-system", rule("rbac.authorization.k8s.io", "roles", "escalate"), vec![("GA-RBAC-012", High)]),
         ("shop", rule("rbac.authorization.k8s.io", "roles", "escalate"), vec![]),
@@ -238,6 +238,14 @@ fn a_configuration_that_the_api_server_keeps_is_not_in_danger() {
         found.iter().filter(|finding| finding.id == "GA-RBAC-002").count()
     };
     assert_eq!((count(false), count(true)), (1, 0));
+}
+
+#[test]
+fn where_nothing_is_enforced_gitadels_pods_are_entered() {
+    let objects = [role("x", rule("", "pods/exec", "create")), bind("x", user("mallory"))];
+    let namespaces = BTreeMap::from([("gitadel-system".to_owned(), BTreeMap::new())]);
+    let found = findings(&rbac(&objects), &mut Surroundings::new(Governance::new([]), &namespaces));
+    assert!(found.iter().any(|finding| (finding.id, finding.severity) == ("GA-RBAC-009", Severity::Critical)));
 }
 
 #[test]

@@ -67,7 +67,12 @@ pub fn nodes_proxy(_: &Surroundings<'_>, claim: &Claim<'_>) -> Option<Weight> {
 }
 
 pub fn exec(surroundings: &Surroundings<'_>, claim: &Claim<'_>) -> Option<Weight> {
-    let is_open = |namespace: &str| claim.place.includes(namespace) && !surroundings.governance.denies_exec(namespace);
+    let governance = &surroundings.governance;
+    // Whatever an Enforcement permits, nobody enters gitadel's own Pods while one enforces.
+    let is_denied = |namespace: &str| {
+        governance.denies_exec(namespace) || (namespace == SYSTEM_NAMESPACE && governance.enforces_anything())
+    };
+    let is_open = |namespace: &str| claim.place.includes(namespace) && !is_denied(namespace);
     if is_open(SYSTEM_NAMESPACE) {
         return Some(Severity::Critical.into());
     }

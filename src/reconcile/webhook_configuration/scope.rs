@@ -40,7 +40,9 @@ pub fn own_objects() -> String {
     let named = |resource: &str, prefix: &str| {
         format!("(request.resource.resource == '{resource}' && {NAME}.startsWith({}))", quote(prefix))
     };
-    let core = ["request.resource.resource == 'namespaces'".to_owned()].into_iter();
+    const ENTERED: &str =
+        "(request.resource.resource == 'pods' && request.?subResource.orValue('') in ['exec', 'attach'])";
+    let core = ["request.resource.resource == 'namespaces'", ENTERED].map(str::to_owned).into_iter();
     let core =
         core.chain([named("configmaps", INVENTORY_PREFIX), named("secrets", BASELINE_PREFIX)]).collect::<Vec<_>>();
     format!(

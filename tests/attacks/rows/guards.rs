@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::at;
 use super::deletions::dead_owner;
 use crate::attack::Identity::StolenReconcilerToken;
-use crate::attack::{Attack, create, delete, json_patch, merge, put};
+use crate::attack::{Attack, create, delete, json_patch, merge, post, put};
 use crate::report::Section;
 
 const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/gitadel";
@@ -171,6 +171,13 @@ fn installation() -> Vec<Attack> {
         merge("gitadel's definition", DEFINITION, json!({"spec": {"names": {"shortNames": ["x"]}}})),
         json_patch("a rule of gitadel's definition less", DEFINITION, json!([{"op": "remove",
             "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/scope/x-kubernetes-validations"}])),
+        post("a shell in gitadel's Pod", &format!("{SYSTEM}/pods/gitadel-0/exec?command=sh&stdin=true"), json!({}))
+            .about(SYSTEM)
+            .rejected_by("own"),
+        post("gitadel's terminal", &format!("{SYSTEM}/pods/gitadel-0/attach?stdin=true"), json!({}))
+            .by(StolenReconcilerToken)
+            .about(SYSTEM)
+            .rejected_by("own"),
         delete("gitadel's account", &format!("{SYSTEM}/serviceaccounts/gitadel")),
         merge("no rights for gitadel", BINDING, json!({"subjects": []})),
         delete("gitadel's rights", BINDING),

@@ -108,6 +108,9 @@ pub fn under_narrow() -> Section {
         delete("gitadel's namespace", system).rejected_by("own"),
         merge("a label of gitadel's namespace", system, json!({"metadata": {"labels": {"mine": "yes"}}}))
             .rejected_by("own"),
+        post("a shell in gitadel's Pod", &format!("{system}/pods/gitadel-0/exec?command=sh&stdin=true"), json!({}))
+            .about(system)
+            .rejected_by("own"),
         delete("gitadel's definition", definition).rejected_by("own"),
         merge("gitadel's definition", definition, json!({"spec": {"names": {"shortNames": ["x"]}}})).rejected_by("own"),
         delete("a record of the baseline", &format!("{system}/secrets/gitadel-baseline-all-0")).rejected_by("own"),
