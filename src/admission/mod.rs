@@ -26,6 +26,7 @@ pub mod server;
 #[cfg(test)]
 pub(crate) mod testing;
 mod verdict;
+pub mod volumes;
 
 pub use classify::{ObjectClass, classify_by_relation, classify_object};
 pub use computed::computed;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::admission::children::{Descent, Stray};
-use crate::admission::{ObjectClass, classify_object, computed, definition, endpoints};
+use crate::admission::{ObjectClass, classify_object, computed, definition, endpoints, volumes};
 use crate::compare::{Finding, carry, difference, identical, mask_secret};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
@@ -55,7 +55,11 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
         }
         return Ok(match class {
             _ if !world.removes(id.as_ref()) => Assessment::Free,
-            ObjectClass::Remnant => Assessment::Kept,
+            ObjectClass::Remnant | ObjectClass::Generated { .. } | ObjectClass::Child { .. }
+                if is_claim_or_volume(id) =>
+            {
+                claim_or_volume(world, kind, id, &class, live)?
+            }
             ObjectClass::Altered { .. } => {
                 computed(&world.snapshot, id.as_ref(), live).map_or(Assessment::Free, Assessment::Altered)
             }
@@ -88,6 +92,35 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
         true if is_misstated => Assessment::Misstated(definition::corrected(live)),
         true => Assessment::Converged(None),
         false => Assessment::Drifted(findings),
+    })
+}
+
+fn is_claim_or_volume(id: &ObjectId) -> bool {
+    id.kind.group.is_empty() && matches!(id.kind.kind.as_str(), "PersistentVolumeClaim" | "PersistentVolume")
+}
+
+/// With these data would go. What nobody can have let in goes only where nothing is bound to it.
+fn claim_or_volume(
+    world: &World,
+    kind: &KindInfo,
+    id: &ObjectId,
+    class: &ObjectClass,
+    live: Node<'_>,
+) -> Result<Assessment, SnapshotError> {
+    if let Some(wanted) = volumes::without_foreign_owners(&world.snapshot, id.as_ref(), live)? {
+        let document = Document::from_value(&wanted);
+        let tolerance = world.tolerance_of_generated(id.as_ref(), document.root());
+        if !difference(live, document.root(), &tolerance.latitude(kind)).is_empty() {
+            return Ok(Assessment::Altered(wanted));
+        }
+    }
+    let came_past = || volumes::came_past_admission(&world.snapshot, id.as_ref(), live);
+    Ok(match class {
+        ObjectClass::Child { .. } => Assessment::Free,
+        _ if volumes::may_be_removed(&world.snapshot, id.as_ref(), live)? => Assessment::Undeclared,
+        ObjectClass::Remnant => Assessment::Kept,
+        _ if id.kind.kind == "PersistentVolume" && came_past()? => Assessment::Kept,
+        _ => Assessment::Free,
     })
 }
 

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::kinds::Kinds;
@@ -106,15 +105,7 @@ impl World {
     /// Whether an object that nobody declares came after the worlds were closed that hold its place: then it came past
     /// admission, unless it was declared, or left to somebody, before.
     pub fn came_after_closing(&self, id: ObjectRef<'_>, object: Node<'_>) -> bool {
-        let meta = self.snapshot.meta();
-        let made = object.at(&["metadata", "creationTimestamp"]).and_then(Node::as_str);
-        let Some(made) = made.and_then(|made| made.parse::<Timestamp>().ok()) else { return false };
-        let mut closed = meta.answering(id).filter(|source| source.is_closed()).peekable();
-        // Kubernetes counts in seconds.
-        closed.peek().is_some()
-            && closed.all(|source| {
-                meta.closed_since.get(&source.name).is_some_and(|since| made.as_second() > since.as_second())
-            })
+        self.snapshot.meta().came_after_closing(id, object)
     }
 
     /// Whether somebody may have given an object finalizers with Git's consent: an operator to whom they, or such objects

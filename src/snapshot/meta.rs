@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{Action, ChildOperations, Children, EnforcementSpec, GROUP, Scope, Undeclared};
 use crate::compare::{FreeField, ListSchema, PathPattern};
+use crate::document::Node;
 use crate::object::{GroupKind, ObjectId, ObjectRef};
 
 /// The part of a snapshot that is not objects.
@@ -119,6 +120,18 @@ impl Meta {
     /// The one of [`Self::answering`] that is named, and whose settings count: one that lets nothing come to be, if any does.
     pub fn answer<'a>(&'a self, id: ObjectRef<'a>) -> Option<&'a Source> {
         self.answering(id).max_by_key(|source| source.is_closed())
+    }
+
+    /// Whether an object was made after the worlds were closed that hold its place.
+    pub fn came_after_closing(&self, id: ObjectRef<'_>, object: Node<'_>) -> bool {
+        let made = object.at(&["metadata", "creationTimestamp"]).and_then(Node::as_str);
+        let Some(made) = made.and_then(|made| made.parse::<Timestamp>().ok()) else { return false };
+        let mut closed = self.answering(id).filter(|source| source.is_closed()).peekable();
+        // Kubernetes counts in seconds.
+        closed.peek().is_some()
+            && closed.all(|source| {
+                self.closed_since.get(&source.name).is_some_and(|since| made.as_second() > since.as_second())
+            })
     }
 }
 

@@ -66,13 +66,32 @@ pub fn judge_claim_of_set(
     claim: Node<'_>,
     latitude: &Latitude<'_>,
 ) -> Vec<Finding> {
-    let Some(canonical) = set.canonical().map(Node::to_value) else { return Vec::new() };
+    let wanted = wanted_claim_of_set(snapshot, set, template, claim);
+    wanted.map_or_else(Vec::new, |wanted| judge_create(claim, wanted.root(), latitude))
+}
+
+/// Whether a claim that is bound to nothing yet asks for what the template of that name does. What it is called and by whom it
+/// is kept does no harm.
+pub fn is_claim_of_set(snapshot: &Snapshot, set: &Entry<'_>, template: &str, claim: Node<'_>) -> bool {
+    const VOLUME: [&str; 2] = ["spec", "volumeName"];
+    let Some(wanted) = wanted_claim_of_set(snapshot, set, template, claim) else { return true };
+    let (id, source) = (set.id(), snapshot.meta().answer(set.id()));
+    let name = claim.at(&["metadata", "name"]).and_then(Node::as_str).unwrap_or_default();
+    let id = ObjectRef { group: "", kind: "PersistentVolumeClaim", namespace: id.namespace, name };
+    let of_spec =
+        unlike(snapshot, id, source, claim, wanted.root()).into_iter().any(|finding| !is_of_metadata(&finding));
+    // Whoever binds claims may name the volume, and then it is bound.
+    !of_spec && claim.at(&VOLUME).map(|n| n.to_value()) == wanted.root().at(&VOLUME).map(|n| n.to_value())
+}
+
+fn wanted_claim_of_set(snapshot: &Snapshot, set: &Entry<'_>, template: &str, claim: Node<'_>) -> Option<Document> {
+    let canonical = set.canonical()?.to_value();
     let source = set.source().and_then(|index| snapshot.meta().sources.get(index));
     let child = claim.to_value();
     let defaults = Defaults::of(snapshot, set.id().namespace, source);
     let template = claim::template_of_set(&canonical, template).unwrap_or(&Value::Null);
     let wanted = claim::wanted(template, claim::selected(&canonical), &child, |class| defaults.is_default_class(class));
-    judge_create(claim, Document::from_value(&wanted).root(), latitude)
+    Some(Document::from_value(&wanted))
 }
 
 /// A child and the governed object at the end of its chain of controllers.

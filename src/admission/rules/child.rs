@@ -71,7 +71,7 @@ fn create(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>
 fn update(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>) -> Judgement {
     let Some((old, new)) = context.states() else { return Ok(None) };
     let foreign = kept::foreign_changes(context, old, new, kept::writers_of_child(context))?;
-    if !foreign.is_empty() && !is_redirected(context, old, new) {
+    if !foreign.is_empty() && !is_redirected(context, old, new) && !kept::is_freed(context, old, new)? {
         // Whoever writes, the child may become what its owner's template yields.
         match descent.and_then(|descent| away(context, descent, old, new)) {
             None => return deny(Class::Child, denial::kept_by_controller(context, &Keeper::Owner(owner), &foreign)),
@@ -111,7 +111,7 @@ fn delete(context: &Context<'_>, owner: &ObjectId, descent: Option<&Descent<'_>>
         matches!(stray, Some(Stray::Foreign { .. }))
     };
     let may_go = deletes_pod(context)
-        || kept::deletes(context, kept::writers_of_child(context))
+        || kept::deletes(context, kept::writers_of_child(context))?
         || kept::is_delegate(context)
         || is_foreign();
     if may_go { admit(Class::Child) } else { refuse(context, owner) }

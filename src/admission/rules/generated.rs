@@ -12,7 +12,7 @@ use crate::admission::denial::{self, Keeper};
 use crate::admission::generated::ClaimOfSet;
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::admission::{children, computed, generated};
+use crate::admission::{children, computed, generated, volumes};
 use crate::compare::{Finding, Latitude, judge as compare, judge_create};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
@@ -50,7 +50,15 @@ fn judge(context: &Context<'_>) -> Judgement {
         }
         Operation::Update => {
             let Some((old, new)) = context.states() else { return Ok(None) };
-            findings = kept::foreign_changes(context, old, new, kept::writers(context))?;
+            findings = if volumes::may_be_removed(context.snapshot, context.id, old)? {
+                // It goes, so nothing is bound to it.
+                context.changes(old, new, &[])
+            } else {
+                kept::foreign_changes(context, old, new, kept::writers(context))?
+            };
+            if !findings.is_empty() && kept::is_freed(context, old, new)? {
+                return admit(class);
+            }
             // Who keeps an object makes nothing else of it: an API service of a CRD stays one.
             if findings.is_empty() && discriminant(&context.classify(new)?) != discriminant(&found) {
                 findings = context.changes(old, new, &[]);
@@ -59,8 +67,9 @@ fn judge(context: &Context<'_>) -> Judgement {
         }
         Operation::Delete => {
             class == Class::Machinery
-                || kept::deletes(context, kept::writers(context))
+                || kept::deletes(context, kept::writers(context))?
                 || generated::is_outgrown(context.snapshot, context.id)?
+                || volumes::may_be_removed(context.snapshot, context.id, shown)?
                 || kept::is_delegate(context)
         }
         Operation::Connect => false,

@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use crate::admission::builtin::{self, Change, Deletes, Writer};
 use crate::admission::context::Context;
 use crate::admission::delegation::holds_whole;
-use crate::admission::generated::{self, ClaimOfSet};
+use crate::admission::generated;
 use crate::admission::ownership::{Controller, references};
-use crate::compare::{Finding, FreeField};
-use crate::document::Node;
+use crate::admission::volumes;
+use crate::compare::{Finding, FreeField, judge as compare};
+use crate::document::{Document, Node};
 use crate::snapshot::SnapshotError;
 
 /// Rows of the built-in table for the user who asks, and for the controller that the object names: a Pod of a Job is no
@@ -42,13 +43,22 @@ pub fn release() -> &'static [FreeField] {
 }
 
 /// Whether one of these writers deletes such an object.
-pub fn deletes(context: &Context<'_>, mut writers: impl Iterator<Item = &'static Writer>) -> bool {
-    let is_owned = || context.request.old.is_some_and(|old| references(old).next().is_some());
-    writers.any(|writer| match writer.deletes {
+///
+/// # Errors
+/// An entry of the snapshot is damaged.
+pub fn deletes(
+    context: &Context<'_>,
+    mut writers: impl Iterator<Item = &'static Writer>,
+) -> Result<bool, SnapshotError> {
+    let claim = generated::set_of_claim(context.snapshot, context.id)?;
+    // An owner that a claim may not have is no reason to delete it, and the data.
+    let counts = |owner| claim.as_ref().is_none_or(|claim| volumes::goes_with(claim, owner));
+    let is_owned = || context.request.old.is_some_and(|old| references(old).any(counts));
+    Ok(writers.any(|writer| match writer.deletes {
         Deletes::None => false,
         Deletes::Owned => is_owned(),
         Deletes::All => true,
-    })
+    }))
 }
 
 /// The owners that an object gets.
@@ -86,23 +96,18 @@ pub fn foreign_changes(
 
 /// Whether a claim gets no owner but those with which its set lets it go: the collector would delete it, and the data.
 fn keeps_claim(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> Result<bool, SnapshotError> {
-    let Some(ClaimOfSet { set, ordinal, .. }) = generated::set_of_claim(context.snapshot, context.id)? else {
-        return Ok(true);
-    };
-    let name = set.id().name;
-    let policy = |when: &str| {
-        let policy = set.canonical()?.at(&["spec", "persistentVolumeClaimRetentionPolicy", when])?;
-        Some(policy.as_str() == Some("Delete"))
-    };
-    let goes_with = |owner: Node<'_>| {
-        let text = |key| owner.get(key).and_then(Node::as_str).unwrap_or_default();
-        match text("kind") {
-            "StatefulSet" => text("name") == name && policy("whenDeleted") == Some(true),
-            "Pod" => text("name") == format!("{name}-{ordinal}") && policy("whenScaled") == Some(true),
-            _ => false,
-        }
-    };
-    Ok(added_owners(old, new).all(goes_with))
+    let Some(claim) = generated::set_of_claim(context.snapshot, context.id)? else { return Ok(true) };
+    Ok(added_owners(old, new).all(|owner| volumes::goes_with(&claim, owner)))
+}
+
+/// Whether a claim loses owners with which it may not go, and changes in nothing else.
+///
+/// # Errors
+/// An entry of the snapshot is damaged.
+pub fn is_freed(context: &Context<'_>, old: Node<'_>, new: Node<'_>) -> Result<bool, SnapshotError> {
+    let wanted = volumes::without_foreign_owners(context.snapshot, context.id, old)?;
+    Ok(wanted
+        .is_some_and(|wanted| compare(old, new, Document::from_value(&wanted).root(), &context.latitude()).is_empty()))
 }
 
 /// The fields that are the writers' business, or delegated to the user who asks.

@@ -10,6 +10,7 @@ use crate::report::Section;
 
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 const CLAIMS: &str = "/api/v1/namespaces/shop/persistentvolumeclaims";
+const DATA: &str = "/api/v1/namespaces/shop/persistentvolumeclaims/data-db-0";
 const POD: &str = "/api/v1/namespaces/shop/pods/{web-}";
 const REPLICA_SETS: &str = "/apis/apps/v1/namespaces/shop/replicasets";
 const REPLICA_SET: &str = "/apis/apps/v1/namespaces/shop/replicasets/{web-}";
@@ -202,39 +203,42 @@ fn others() -> Vec<Attack> {
     .collect()
 }
 
-fn volumes() -> Vec<Attack> {
-    let claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-db-0";
-    let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume",
+fn volume_of_host(class: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolume",
         "metadata": {"name": "host", "annotations": {"pv.kubernetes.io/provisioned-by": "example.com/mine"}},
         "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/"},
-            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "data"}}});
+            "storageClassName": class,
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "data"}}})
+}
+
+fn volumes() -> Vec<Attack> {
     let recycler = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "recycler-for-disk"},
         "spec": {"hostPID": true, "containers": [
             {"name": "evil", "image": "evil.example/evil:1", "securityContext": {"privileged": true}}]}});
     vec![
-        create("the files of a node for a declared claim", "/api/v1/persistentvolumes", volume)
+        create("the files of a node for a declared claim", "/api/v1/persistentvolumes", volume_of_host("slow"))
             .impersonating(OF_VOLUMES)
             .rejected_by("generated"),
         create("a privileged Pod in the name of a recycled volume", "/api/v1/namespaces/default/pods", recycler)
             .impersonating(OF_VOLUMES)
             .rejected_by("undeclared"),
-        create_like("a chosen volume for a replica", CLAIMS, claim, |claim| {
+        create_like("a chosen volume for a replica", CLAIMS, DATA, |claim| {
             claim["metadata"]["name"] = json!("data-db-1");
             claim["spec"]["volumeName"] = json!("disk");
         })
         .impersonating(OF_STATEFUL_SETS)
         .rejected_by("generated"),
-        delete("a replica's data, as if its owner were gone", claim).impersonating(COLLECTOR).rejected_by("generated"),
+        delete("a replica's data, as if its owner were gone", DATA).impersonating(COLLECTOR).rejected_by("generated"),
         merge(
             "an owner that is gone, for a replica's data",
-            claim,
+            DATA,
             json!({"metadata": {"ownerReferences": dead_owner()}}),
         )
         .impersonating(COLLECTOR)
         .rejected_by("generated"),
         merge(
             "an owner that is gone, for a replica's data",
-            claim,
+            DATA,
             json!({"metadata": {"ownerReferences": dead_owner()}}),
         )
         .impersonating(OF_STATEFUL_SETS)
@@ -263,5 +267,21 @@ fn past_admission() -> Vec<Attack> {
             {"name": "web", "image": "evil.example/web:1"}]}}}}),
         )
         .undone_past_admission(),
+        merge(
+            "an owner with which a replica's data would go",
+            DATA,
+            json!({"metadata": {"ownerReferences": [
+                {"apiVersion": "v1", "kind": "ConfigMap", "name": "settings", "uid": uid_of(at::SETTINGS)}]}}),
+        )
+        .undone_past_admission(),
+        create_like("a chosen volume for a replica to come", CLAIMS, DATA, |claim| {
+            claim["metadata"]["name"] = json!("data-db-1");
+            claim["spec"]["volumeName"] = json!("evil");
+        })
+        .about("/api/v1/namespaces/shop/persistentvolumeclaims/data-db-1")
+        .undone_past_admission(),
+        // Of a class that the claim does not ask for: the volume is not bound before anybody can look.
+        create("the files of a node for a declared claim", "/api/v1/persistentvolumes", volume_of_host("elsewhere"))
+            .undone_past_admission(),
     ]
 }
