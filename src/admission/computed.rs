@@ -3,7 +3,7 @@
 //! It is held to that state whoever writes: who fills it can be impersonated, and nobody else would ever put right what got
 //! in past admission. The `default` account of a namespace is empty. `kube-root-ca.crt` holds the authority of the cluster:
 //! the one that the reconciler itself trusts, once the cluster publishes the same. As long as the two differ (the API
-//! server may be reached by way of another that has a certificate of its own), only its publisher sets it.
+//! server may be reached by way of another that has a certificate of its own), only its publisher sets it. The same goes for the bundle of certificates that is published under the API server's own signer.
 
 use std::collections::BTreeSet;
 
@@ -55,6 +55,22 @@ pub fn is_altered(snapshot: &Snapshot, id: ObjectRef<'_>, object: Node<'_>) -> b
         undeclared_fields: source.is_some_and(|source| source.undeclared_fields == Undeclared::Allow),
     };
     !difference(object, wanted.root(), &latitude).is_empty()
+}
+
+/// Whether a bundle of certificates is the one by which Pods are to know the API server: the cluster's authority, and nothing
+/// else. As long as that is not known, it is what its publisher says.
+pub fn is_trust_bundle(snapshot: &Snapshot, id: ObjectRef<'_>, object: Node<'_>) -> bool {
+    const SIGNER: &str = "kubernetes.io/kube-apiserver-serving";
+    const NAMES: &str = "kubernetes.io:kube-apiserver-serving:";
+    const CLAIMS: [&str; 4] = ["annotations", "finalizers", "labels", "ownerReferences"];
+    let text = |key| object.at(&["spec", key]).and_then(Node::as_str).unwrap_or_default();
+    let claim = |key| object.at(&["metadata", key]).is_some_and(|claim| !claim.is_null());
+    let known = &snapshot.meta().root_authorities;
+    (id.group, id.kind) == ("certificates.k8s.io", "ClusterTrustBundle")
+        && id.name.starts_with(NAMES)
+        && text("signerName") == SIGNER
+        && !CLAIMS.into_iter().any(claim)
+        && (known.is_empty() || certificates(text("trustBundle")) == certificates(known))
 }
 
 /// The text for the authority of the cluster: that of the object, where it has the same certificates in it.

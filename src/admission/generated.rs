@@ -4,7 +4,7 @@
 
 use super::builtin::{CONTROLLERS, is_bootstrap_policy, is_flow_control};
 use super::children::{self, recycler};
-use super::{delegation, endpoints};
+use super::{computed, delegation, endpoints};
 use crate::document::Node;
 use crate::object::{GroupKind, ObjectId, ObjectRef};
 use crate::snapshot::{Entry, Snapshot, SnapshotError};
@@ -50,6 +50,10 @@ pub(super) fn generated_by(
         ("apiregistration.k8s.io", "APIService") if label(object, AUTOMANAGED) == Some("true") && is_local(object) => {
             let group = object.at(&["spec", "group"]).and_then(Node::as_str).unwrap_or_default();
             Ok(Some(ObjectId::new("apiextensions.k8s.io", "CustomResourceDefinition", "", group)))
+        }
+        ("certificates.k8s.io", "ClusterTrustBundle") => {
+            let follows = computed::is_trust_bundle(snapshot, id, object);
+            Ok(follows.then(|| ObjectId::new("", "ConfigMap", "kube-system", "kube-root-ca.crt")))
         }
         ("storage.k8s.io", "VolumeAttachment") => {
             let node = object.at(&["spec", "nodeName"]).and_then(Node::as_str);

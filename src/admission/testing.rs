@@ -36,6 +36,7 @@ const KINDS: &[(&str, &str, &str, bool, &[&str])] = &[
     ("apps", "StatefulSet", "statefulsets", true, &["status", "scale"]),
     ("batch", "CronJob", "cronjobs", true, &["status"]),
     ("batch", "Job", "jobs", true, &["status"]),
+    ("certificates.k8s.io", "ClusterTrustBundle", "clustertrustbundles", false, &[]),
     ("certificates.k8s.io", "PodCertificateRequest", "podcertificaterequests", true, &["status"]),
     ("coordination.k8s.io", "Lease", "leases", true, &[]),
     ("discovery.k8s.io", "EndpointSlice", "endpointslices", true, &[]),

@@ -21,6 +21,7 @@ pub const CONTROLLERS: &[&str] = &[
     "generic-garbage-collector",
     "horizontal-pod-autoscaler",
     "job-controller",
+    "kube-apiserver-serving-clustertrustbundle-publisher",
     "legacy-service-account-token-cleaner",
     "namespace-controller",
     "node-controller",

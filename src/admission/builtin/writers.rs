@@ -165,6 +165,16 @@ const ROWS: &[Row] = &[
     creates(Controller("service-account-controller"), "", "serviceaccounts", ""),
     creates(ControllerManager, "", "serviceaccounts", ""),
     creates(Controller("root-ca-cert-publisher"), "", "configmaps", ""),
+    // Under another name for another authority: the old one goes.
+    Row {
+        by: Controller("kube-apiserver-serving-clustertrustbundle-publisher"),
+        group: "certificates.k8s.io",
+        resource: "clustertrustbundles",
+        controller: "",
+        creates: true,
+        changes: Changes::None,
+        deletes: Deletes::All,
+    },
     owns(ApiServer, "networking.k8s.io", "ipaddresses", ""),
     owns(ApiServer, "networking.k8s.io", "servicecidrs", ""),
     owns(ApiServer, "apiregistration.k8s.io", "apiservices", ""),

@@ -232,6 +232,39 @@ mod tests {
         ]);
     }
 
+    #[test]
+    fn the_bundle_by_which_pods_know_the_api_server() {
+        let [own, foreign] = ["own", "foreign"].map(|name| Authority::new(name).unwrap().certificate().to_owned());
+        let named = |name: &str| {
+            json!({"apiVersion": "certificates.k8s.io/v1beta1", "kind": "ClusterTrustBundle", "metadata": {"name": name},
+                "spec": {"signerName": "kubernetes.io/kube-apiserver-serving", "trustBundle": own}})
+        };
+        let bundle = named("kubernetes.io:kube-apiserver-serving:1a2b3c");
+        let evil = with(&bundle, "/spec/trustBundle", json!(foreign));
+        let both = with(&bundle, "/spec/trustBundle", json!(format!("{own}{foreign}")));
+        let labelled = with(&bundle, "/metadata/labels", json!({"a": "b"}));
+        let of_others = with(&bundle, "/spec/signerName", json!("example.com/mine"));
+        let by = |review: Review| review.by(&controller("kube-apiserver-serving-clustertrustbundle-publisher"));
+        World::new().meta(|meta| meta.root_authorities = own.clone()).expect(&[
+            ("by its publisher", by(Review::create(&bundle)), Allow, RULE.name),
+            ("by a person", Review::create(&bundle), Deny, RULE.name),
+            ("of another authority", by(Review::create(&evil)), Deny, "undeclared"),
+            ("of one more", by(Review::create(&both)), Deny, "undeclared"),
+            ("with a label", by(Review::create(&labelled)), Deny, "undeclared"),
+            ("of another signer", by(Review::create(&of_others)), Deny, "undeclared"),
+            ("by another name", by(Review::create(&named("mine"))), Deny, "undeclared"),
+            ("changed by its publisher", by(Review::update(&bundle, &evil)), Deny, RULE.name),
+            ("deleted by its publisher", by(Review::delete(&bundle)), Allow, RULE.name),
+            ("deleted by a person", Review::delete(&bundle), Deny, RULE.name),
+            ("altered: it goes, and is made anew", by(Review::update(&evil, &bundle)), Deny, "undeclared"),
+            ("what was altered may go", Review::delete(&evil), Allow, "undeclared"),
+        ]);
+        World::new().expect(&[
+            ("not known: by its publisher", by(Review::create(&evil)), Allow, RULE.name),
+            ("by a person", Review::create(&evil), Deny, RULE.name),
+        ]);
+    }
+
     fn stateful_set() -> Value {
         json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "shop"},
             "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}})
