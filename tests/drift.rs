@@ -173,6 +173,24 @@ async fn drift_is_found_and_undone() {
     secrets_are_told_to_nobody(&governed).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_left_to_somebody_is_put_right_when_git_takes_it_back() {
+    let mut governed = Governed::prepare(&[("shop.yaml", SHOP)]).await;
+    let delegation = json!({"user": "mallory", "group": "", "kind": "ConfigMap", "fields": ["data"]});
+    let left = governed.enforcement_with(json!({"delegations": [delegation]}));
+    governed.commit("leave it", &[("enforcement.yaml", &left.to_string())]);
+    governed.run();
+    governed.enforce(left).await;
+    governed.converged().await;
+    let edit = ["-n", "shop", "patch", "configmap/settings", "-p", r#"{"data":{"colour":"evil"}}"#];
+    governed.admits(&[&["--as=mallory", "--as-group=system:masters"][..], &edit].concat());
+    governed.commit("take it back", &[("enforcement.yaml", &governed.enforcement().to_string())]);
+    governed.notify().await;
+    let is_as_declared = async || get(&governed.client, SETTINGS_PATH).await.unwrap()["data"]["colour"] == "blue";
+    until(&governed, "what was left to somebody", is_as_declared).await;
+    governed.converged().await;
+}
+
 async fn until(governed: &Governed, what: &str, holds: impl AsyncFn() -> bool) -> Duration {
     let start = Instant::now();
     while !holds().await {

@@ -351,6 +351,28 @@ async fn a_record_that_is_lost_with_the_volume_is_made_anew_only_when_asked_for(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_before_git_was_read_is_found_when_it_is() {
+    let mut governed = Governed::with_old_objects().await;
+    governed.stop_reconciler();
+    governed.stop_webhook();
+    governed.slip_in(Method::POST, BINDINGS, &evil("planted")).await;
+    governed.lose_volume();
+    let aside = governed.repository.with_extension("aside");
+    rename(&governed.repository, &aside);
+    governed.run();
+    let unreadable = |status: &Value| condition(status, "SourceReady") == "False";
+    governed.until("Git to be missed", Duration::from_secs(30), unreadable).await;
+    // Whatever is there may be declared.
+    governed.obeyed().await;
+    let planted = format!("{BINDINGS}/planted");
+    assert!(get(&governed.client, &planted).await.is_some());
+    rename(&aside, &governed.repository);
+    governed.notify().await;
+    eventually("it to go", async || get(&governed.client, &planted).await.is_none().then_some(())).await;
+    governed.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_enforcement_that_no_git_declares_is_what_it_was_after_a_restart() {
     let mut governed = Governed::prepare(FILES).await;
     governed.run();

@@ -1,4 +1,5 @@
-//! What the watches cover: the kinds of the governed scopes, listed anew where the scopes are others than before.
+//! What the watches cover: the kinds of the governed scopes, listed anew where objects are judged otherwise than before: by
+//! another scope or delegation, or because it is known only now what a source declares.
 //!
 //! Drift that the first lists show may be what the newest commit changes. It waits for that commit, and so is written
 //! once, not back and then forth.
@@ -17,15 +18,17 @@ const LONGEST_HOLD: Duration = Duration::from_secs(10);
 
 pub struct Coverage {
     watches: Watches,
-    /// What the watches were started for: when it changes, everything is listed anew.
+    /// By what the watches judge: when it changes, everything is listed anew.
     scopes: Vec<Source>,
+    /// Sources of which it is not known yet what they declare: nothing there is taken for undeclared.
+    sealed: BTreeSet<String>,
     /// Since when drift waits for what Git says now.
     holding: Option<Instant>,
 }
 
 impl Coverage {
     pub fn new(watches: Watches) -> Self {
-        Self { watches, scopes: Vec::new(), holding: None }
+        Self { watches, scopes: Vec::new(), sealed: BTreeSet::new(), holding: None }
     }
 
     /// Whether nothing was watched since this process began or leads.
@@ -66,22 +69,13 @@ impl Coverage {
         self.watches.look_again(kinds);
     }
 
-    pub fn cover(&mut self, participants: &[Participant], kinds: &Kinds) {
-        let scopes: Vec<Source> = participants
-            .iter()
-            .map(|p| Source { commit: String::new(), subject: String::new(), ..p.source.clone() })
-            .collect();
-        let same = scopes.len() == self.scopes.len()
-            && scopes.iter().zip(&self.scopes).all(|(new, old)| {
-                new.scope == old.scope
-                    && new.action == old.action
-                    && new.baseline_recorded == old.baseline_recorded
-                    && new.undeclared_objects == old.undeclared_objects
-            });
-        if !same {
+    pub fn cover(&mut self, participants: &[Participant], kinds: &Kinds, sealed: &BTreeSet<String>) {
+        let scopes: Vec<Source> = participants.iter().map(|participant| judging(&participant.source)).collect();
+        if (&scopes, sealed) != (&self.scopes, &self.sealed) {
             self.watches.restart();
         }
         self.scopes = scopes;
+        self.sealed.clone_from(sealed);
         let governed = kinds.iter().filter(|kind| {
             is_watched(kind)
                 && (kind.info.namespaced
@@ -89,5 +83,18 @@ impl Coverage {
                     || kind.info.kind == "Namespace")
         });
         self.watches.watch(governed.cloned());
+    }
+}
+
+/// A source without what changes no verdict over an object.
+fn judging(source: &Source) -> Source {
+    Source {
+        spec: None,
+        url: String::new(),
+        reference: String::new(),
+        commit: String::new(),
+        subject: String::new(),
+        deletion_guard: 0,
+        ..source.clone()
     }
 }

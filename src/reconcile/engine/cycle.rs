@@ -178,7 +178,7 @@ impl Cycle {
         // Nothing undeclared is removed before that: what this process does not know yet, another may just have applied.
         workshop.unsettled.replace(enforcements.not_current());
         self.coverage.look_again(&done.bereft);
-        self.coverage.cover(&participants, &kinds);
+        self.coverage.cover(&participants, &kinds, &workshop.publisher.world().snapshot.meta().sealed);
         self.ready.send_replace(true);
         Ok(left_undone || done.retry || !kinds.complete)
     }
@@ -203,7 +203,7 @@ impl Cycle {
             // Watched before the round, what exists is known without asking for each object. Where the world is closed
             // and nothing is known of it, what is declared would be taken for undeclared.
             if publisher.is_released() || !participants.iter().any(|p| p.source.baseline_recorded) {
-                self.coverage.cover(participants, kinds);
+                self.coverage.cover(participants, kinds, &publisher.world().snapshot.meta().sealed);
             }
         }
         Ok(())
