@@ -20,9 +20,9 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use support::bypass::{get, send};
-use support::eventually;
 use support::governed::{Governed, condition};
 use support::shop::{SETTINGS_PATH, SHOP, WEB};
+use support::{eventually, kubectl_with_input};
 
 const FILES: &[(&str, &str)] = &[("shop.yaml", SHOP), ("web.yaml", WEB)];
 const MUTATORS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
@@ -348,6 +348,54 @@ async fn a_record_that_is_lost_with_the_volume_is_made_anew_only_when_asked_for(
     send(&governed.client, Method::PATCH, ENFORCEMENT, &action("Enforce")).await.unwrap();
     governed.converged().await;
     assert!(get(&governed.client, RECORD).await.is_some());
+}
+
+/// `managedFields` that nobody's reader of JSON follows to the end.
+fn bottomless(api_version: &str) -> String {
+    let fields = format!("{}{{}}{}", r#"{"f:a":"#.repeat(1000), "}".repeat(1000));
+    format!(
+        r#"[{{"manager":"m","operation":"Update","apiVersion":"{api_version}","time":"2026-01-01T00:00:00Z",
+            "fieldsType":"FieldsV1","fieldsV1":{fields}}}]"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_nested_too_deep_to_be_watched() {
+    let mut governed = Governed::start(FILES).await;
+    let kubeconfig = governed.control_plane.kubeconfig().to_owned();
+    let create = |path: &str, object: &str| {
+        kubectl_with_input(&kubeconfig, &["create", "--raw", path, "-f", "-"], object).success
+    };
+    // In no scope, and yet in the list of what is.
+    let object = format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"deep","managedFields":{}}}}}"#,
+        bottomless("v1")
+    );
+    assert!(create("/api/v1/namespaces/kube-public/configmaps", &object));
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/gitadel-system/leases";
+    let lease = format!(
+        r#"{{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{{"name":"gitadel","managedFields":{}}},
+            "spec":{{"holderIdentity":"nobody"}}}}"#,
+        bottomless("coordination.k8s.io/v1")
+    );
+    eventually("the lease", async || {
+        governed.kubectl(&["delete", "--raw", &format!("{leases}/gitadel")]);
+        create(leases, &lease).then_some(())
+    })
+    .await;
+    for restarts in [false, true] {
+        if restarts {
+            governed.stop_reconciler();
+            governed.run_reconciler();
+        }
+        let red = json!([{"op": "replace", "path": "/data/colour", "value": "red"}]);
+        governed.slip_in(Method::PATCH, SETTINGS_PATH, &red).await;
+        eventually("the colour", async || {
+            (get(&governed.client, SETTINGS_PATH).await.unwrap()["data"]["colour"] == "blue").then_some(())
+        })
+        .await;
+        governed.converged().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

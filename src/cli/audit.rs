@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use kube::Config;
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
 
 use crate::audit::finding::Severity;
 use crate::audit::{Report, audit, read, text};
+use crate::client::client;
 use crate::reconcile::discovery::DiscoveryError;
 
 /// Nothing at or above the threshold.
@@ -85,7 +86,7 @@ impl AuditError {
 }
 
 pub async fn run(args: AuditArgs) -> Result<ExitCode, AuditError> {
-    let client = Client::try_from(config(&args).await?)?;
+    let client = client(config(&args).await?)?;
     let report = audit(&read(&client).await?);
     let code = exit_code(&report, &args);
     let shown = report.at_least(args.severity);

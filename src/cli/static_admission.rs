@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::target::TargetArgs;
 use crate::api::Enforcement;
+use crate::client::client;
 use crate::reconcile::discovery::{Discovery, DiscoveryError};
 use crate::reconcile::settings::{self, SettingsError};
 use crate::snapshot::{KindInfo, Source};
@@ -83,7 +84,7 @@ pub async fn run(args: StaticAdmissionArgs) -> Result<(), StaticAdmissionError> 
     let mut config = Config::infer().await?;
     // As the reconciler: a proxy for the world outside would get the cluster's credentials.
     config.proxy_url = None;
-    let client = Client::try_from(config)?;
+    let client = client(config)?;
     let enforcements = match &args.enforcements {
         Some(path) => from_file(path)?,
         None => from_cluster(&client).await?,

@@ -38,10 +38,10 @@ pub struct Document {
 }
 
 impl Document {
-    /// Parses JSON text.
+    /// Parses JSON text. What is nested deeper than 124 levels becomes a text that stands for it.
     ///
     /// # Errors
-    /// Text that is no JSON, holds a key twice in one object, or is nested deeper than 128 levels.
+    /// Text that is no JSON, or holds a key twice in one object.
     pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
         parse::parse(json).map(|bytes| Self { bytes })
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::write::{Builder, Mark, Member};
+use crate::nesting;
 
 /// More than the API server and etcd would ever store, and far below what the flat form can address.
 const MAX_LENGTH: usize = 256 << 20;
@@ -21,6 +22,16 @@ pub(super) fn parse(json: &[u8]) -> Result<Vec<u8>, ParseError> {
     if json.len() > MAX_LENGTH {
         return Err(ParseError::TooLarge(json.len()));
     }
+    match parse_shallow(json) {
+        Err(error @ ParseError::Json(_)) => match nesting::cut(json) {
+            shallow if shallow != json => parse_shallow(&shallow),
+            _ => Err(error),
+        },
+        parsed => parsed,
+    }
+}
+
+fn parse_shallow(json: &[u8]) -> Result<Vec<u8>, ParseError> {
     // The offset tables weigh about as much as the punctuation that goes.
     let mut builder = Builder::with_capacity(json.len() + json.len() / 4 + 16);
     let mut deserializer = serde_json::Deserializer::from_slice(json);

@@ -16,6 +16,7 @@ use super::refusal::Refusal;
 use super::rest::{self, Mode, Propagation, Target, metadata};
 use crate::compare;
 use crate::document::Document;
+use crate::nesting;
 use crate::snapshot::KindInfo;
 pub use secret::{UnmaskError, unmask_secret};
 
@@ -133,6 +134,10 @@ pub async fn apply(
     canonical: &Value,
     mut live: Option<Value>,
 ) -> Result<Applied, ApplyError> {
+    if nesting::is_cut(canonical) {
+        let message = format!("it is nested deeper than {} levels, which gitadel cannot write", nesting::LIMIT);
+        return Err(ApplyError::Invalid { field: None, message });
+    }
     let (namespace, name) = (metadata(canonical, "namespace"), metadata(canonical, "name"));
     for _ in 0..ATTEMPTS {
         let written = match &live {

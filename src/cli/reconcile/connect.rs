@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PostParams;
 use kube::{Api, Client, Config};
 
+use crate::client;
 use crate::tls::authorities;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -44,7 +45,7 @@ pub async fn connect() -> Result<Connected, ConnectError> {
     // The API server is reached directly: a proxy for the world outside would get the cluster's credentials.
     config.proxy_url = None;
     let authorities = authorities::join(config.root_cert.iter().flatten().map(Vec::as_slice));
-    let client = Client::try_from(config).map_err(ConnectError::Client)?;
+    let client = client::client(config).map_err(ConnectError::Client)?;
     let (cluster, user) = who_am_i(&client).await?;
     tracing::info!(cluster, user, "reconciling");
     Ok(Connected { client, cluster, user, authorities })
