@@ -47,6 +47,9 @@ const KINDS: &[(&str, &str, &str, bool, &[&str])] = &[
     ("networking.k8s.io", "IPAddress", "ipaddresses", false, &[]),
     ("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", false, &[]),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", false, &[]),
+    ("resource.k8s.io", "DeviceClass", "deviceclasses", false, &[]),
+    ("resource.k8s.io", "ResourceClaim", "resourceclaims", true, &["status"]),
+    ("resource.k8s.io", "ResourceClaimTemplate", "resourceclaimtemplates", true, &[]),
     ("resource.k8s.io", "ResourceSlice", "resourceslices", false, &[]),
     ("storage.k8s.io", "CSINode", "csinodes", false, &[]),
 ];

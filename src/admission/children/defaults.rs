@@ -11,7 +11,7 @@ use super::metadata::adopt;
 use crate::api::{ChildOperations, Permission};
 use crate::document::Node;
 use crate::object::ObjectRef;
-use crate::snapshot::{Snapshot, SnapshotError, Source};
+use crate::snapshot::{Entry, Snapshot, SnapshotError, Source};
 
 const LIMIT_RANGER: &str = "kubernetes.io/limit-ranger";
 const TOKEN_VOLUME: &str = "kube-api-access-";
@@ -28,6 +28,24 @@ pub struct Defaults<'a> {
     operations: Option<&'a ChildOperations>,
     /// Nothing is in this namespace but what the snapshot knows.
     is_closed: bool,
+}
+
+/// What is known of an object on which a child depends.
+pub enum Known {
+    There(Value),
+    Absent,
+    /// There may be one that nobody declared, or it is not canonicalised yet.
+    Unknown,
+}
+
+impl Known {
+    fn of(entry: Result<Option<Entry<'_>>, SnapshotError>, is_closed: bool) -> Self {
+        match entry {
+            Ok(Some(entry)) => entry.canonical().map_or(Self::Unknown, |found| Self::There(found.to_value())),
+            Ok(None) if is_closed => Self::Absent,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 impl<'a> Defaults<'a> {
@@ -232,6 +250,16 @@ impl<'a> Defaults<'a> {
     fn account(&self, spec: &Value) -> Option<Node<'a>> {
         let name = spec["serviceAccountName"].as_str()?;
         self.entry("", "ServiceAccount", self.namespace, name).ok().flatten()
+    }
+
+    /// An object of the namespace.
+    pub fn of_namespace(&self, group: &str, kind: &str, name: &str) -> Known {
+        Known::of(self.snapshot.get(ObjectRef { group, kind, namespace: self.namespace, name }), self.is_closed)
+    }
+
+    /// A cluster-scoped object.
+    pub fn of_cluster(&self, group: &str, kind: &str, name: &str) -> Known {
+        Known::of(self.snapshot.get(ObjectRef { group, kind, namespace: "", name }), self.governs(group, kind))
     }
 
     fn entry(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Result<Option<Node<'a>>, SnapshotError> {

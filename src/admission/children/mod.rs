@@ -19,6 +19,7 @@ mod pod;
 mod quota;
 pub mod recycler;
 mod replica_set;
+mod resource_claim;
 mod revision;
 mod settled;
 
@@ -117,7 +118,7 @@ impl<'a> Descent<'a> {
         let meta = snapshot.meta();
         let source = entry.source().and_then(|index| meta.sources.get(index)).or_else(|| meta.answer(id));
         // Nobody asks what mutators make of the Pods of what Git does not declare.
-        let is_foreseen = id.kind != "Pod" || !meta.has_mutators || entry.class() == EntryClass::Declared;
+        let is_foreseen = !follows_from_pod(id.kind) || !meta.has_mutators || entry.class() == EntryClass::Declared;
         let by_template = is_foreseen && source.is_some_and(|source| source.children == Children::ByTemplate);
         Ok(by_template.then_some(Self { snapshot, id, owner: entry, source, by_earlier: true }))
     }
@@ -133,7 +134,10 @@ impl<'a> Descent<'a> {
     pub fn wanted(&self, child: Node<'_>) -> Option<Vec<Document>> {
         let owner = self.owner.id();
         let canonical = self.owner.canonical()?;
-        let declared = template_of(owner.group, owner.kind, canonical)?.to_value();
+        // A declared Pod is its own template.
+        let is_pod = (owner.group, owner.kind) == ("", "Pod");
+        let template = if is_pod { Some(canonical) } else { template_of(owner.group, owner.kind, canonical) };
+        let declared = template?.to_value();
         let mutated = self.mutated(owner.kind, &declared);
         let (owner_object, child) = (canonical.to_value(), child.to_value());
         let earlier = self.owner.history().templates().filter(|_| self.by_earlier).map(Node::to_value);
@@ -145,9 +149,9 @@ impl<'a> Descent<'a> {
             .collect()
     }
 
-    /// What mutators make of a Pod, in the place of the template that it comes from.
+    /// What mutators make of a Pod, in the place of the template that it comes from; for its claims as well.
     fn mutated(&self, owner: &str, declared: &Value) -> Option<Value> {
-        let pod = self.owner.history().mutated().filter(|_| self.id.kind == "Pod")?.to_value();
+        let pod = self.owner.history().mutated().filter(|_| follows_from_pod(self.id.kind))?.to_value();
         if owner != "CronJob" {
             return Some(pod);
         }
@@ -181,9 +185,9 @@ impl<'a> Descent<'a> {
                 pod(&spec["template"], Origin::Job { spec, name: controller.name, uid: controller.uid })
             }
             ("Job", "CronJob", "CronJob") => Some(job::wanted(template, child)),
-            ("PersistentVolumeClaim", "Pod", _) => {
-                // A Job's Pods, where the template is that of a CronJob's Jobs.
-                let pods = if root.kind == "CronJob" { &template["spec"]["template"] } else { template };
+            ("ResourceClaim", "Pod", kind) => Some(resource_claim::wanted(of_pods(kind, template), child, &defaults())),
+            ("PersistentVolumeClaim", "Pod", kind) => {
+                let pods = of_pods(kind, template);
                 let of_replica = claim::template_of_replica(owner, controller.name, self.id.name);
                 let selected = if of_replica.is_some() { claim::selected(owner) } else { Map::new() };
                 // Without such a volume there is no such claim, and what is made instead is nobody's.
@@ -229,7 +233,7 @@ impl<'a> Descent<'a> {
             return None;
         }
         let mut difference = self.difference(child)?;
-        if is_kept_as_history(self.id.kind, child) {
+        if is_kept_as_history(self.id.kind, child) || is_allocated(self.id.kind, child) {
             difference.findings.retain(is_of_metadata);
         }
         if difference.findings.is_empty() {
@@ -264,8 +268,11 @@ impl<'a> Descent<'a> {
     /// Since when every template is known from which a child is made.
     fn known_since(&self) -> Option<Timestamp> {
         let closed = self.snapshot.meta().closed_since.get(&self.source?.name)?;
+        // A Pod never becomes another: its claims are of the one that they name.
+        let is_pod = (self.owner.id().group, self.owner.id().kind) == ("", "Pod");
+        let since = if is_pod { *closed } else { self.owner.history().since()?.max(*closed) };
         // Kubernetes counts in seconds.
-        Timestamp::from_second(self.owner.history().since()?.max(*closed).as_second()).ok()
+        Timestamp::from_second(since.as_second()).ok()
     }
 
     fn difference(&self, child: Node<'_>) -> Option<Difference> {
@@ -314,6 +321,16 @@ pub enum Stray {
     Unproven { findings: Vec<Finding> },
 }
 
+/// What is made of a template of Pods.
+fn follows_from_pod(kind: &str) -> bool {
+    matches!(kind, "Pod" | "PersistentVolumeClaim" | "ResourceClaim")
+}
+
+/// The template of an owner's Pods: a CronJob's is that of its Jobs.
+fn of_pods<'a>(owner: &str, template: &'a Value) -> &'a Value {
+    if owner == "CronJob" { &template["spec"]["template"] } else { template }
+}
+
 /// A mutator may have put the hash anywhere.
 fn with_hash(template: &Value, hash: &str) -> Value {
     match template {
@@ -333,6 +350,11 @@ fn is_claim(id: ObjectRef<'_>) -> bool {
 
 fn is_of_metadata(finding: &Finding) -> bool {
     matches!(finding.path.0.first(), Some(Segment::Field(field)) if field == "metadata")
+}
+
+/// Whether a claim for devices has them: somebody may use them.
+fn is_allocated(kind: &str, child: Node<'_>) -> bool {
+    kind == "ResourceClaim" && child.at(&["status", "allocation"]).is_some()
 }
 
 fn is_kept_as_history(kind: &str, child: Node<'_>) -> bool {

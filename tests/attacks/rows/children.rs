@@ -10,6 +10,7 @@ use crate::report::Section;
 
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 const CLAIMS: &str = "/api/v1/namespaces/shop/persistentvolumeclaims";
+const DEVICES: &str = "/apis/resource.k8s.io/v1/namespaces/shop/resourceclaims";
 const DATA: &str = "/api/v1/namespaces/shop/persistentvolumeclaims/data-db-0";
 const POD: &str = "/api/v1/namespaces/shop/pods/{web-}";
 const REPLICA_SETS: &str = "/apis/apps/v1/namespaces/shop/replicasets";
@@ -22,10 +23,12 @@ const OF_STATEFUL_SETS: &str = "system:serviceaccount:kube-system:statefulset-co
 const OF_JOBS: &str = "system:serviceaccount:kube-system:job-controller";
 const OF_VOLUMES: &str = "system:serviceaccount:kube-system:persistent-volume-binder";
 const COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
+const OF_DEVICES: &str = "system:serviceaccount:kube-system:resource-claim-controller";
+const OF_EPHEMERAL_VOLUMES: &str = "system:serviceaccount:kube-system:ephemeral-volume-controller";
 const OF_CRON_JOBS: &str = "system:serviceaccount:kube-system:cronjob-controller";
 
 pub fn section() -> Section {
-    let attacks = [pods(), replica_sets(), others(), volumes(), past_admission()].concat();
+    let attacks = [pods(), replica_sets(), others(), volumes(), claims_for_devices(), past_admission()].concat();
     Section { title: "Children", attacks }
 }
 
@@ -243,6 +246,37 @@ fn volumes() -> Vec<Attack> {
         )
         .impersonating(OF_STATEFUL_SETS)
         .rejected_by("generated"),
+    ]
+}
+
+/// All devices of a class, for a Pod that asks for none.
+fn devices(name: &str, pod: &str) -> Value {
+    let path = format!("{PODS}/{pod}");
+    json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim",
+        "metadata": {"name": name, "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid_of(&path), "controller": true}]},
+        "spec": {"devices": {"requests": [
+            {"name": "all", "exactly": {"deviceClassName": "mine", "allocationMode": "All"}}]}}})
+}
+
+fn claims_for_devices() -> Vec<Attack> {
+    let claim = |what, pod| create(what, DEVICES, devices("mine", pod));
+    vec![
+        claim("all devices for a declared Pod", "bare").impersonating(OF_DEVICES).rejected_by("child"),
+        claim("all devices for a declared Pod", "bare").impersonating("system:kube-scheduler").rejected_by("child"),
+        claim("all devices for a replica", "db-0").impersonating(OF_DEVICES).rejected_by("child"),
+        claim("all devices for a declared Pod", "bare").undone_past_admission(),
+        claim("all devices for a replica", "db-0").undone_past_admission(),
+        create(
+            "a claim that a declared Pod does not bring",
+            CLAIMS,
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": "bare-mine", "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Pod", "name": "bare", "uid": uid_of(at::BARE), "controller": true}]},
+                "spec": {"volumeName": "disk", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
+        )
+        .impersonating(OF_EPHEMERAL_VOLUMES)
+        .rejected_by("child"),
     ]
 }
 
