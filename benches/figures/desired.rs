@@ -62,7 +62,7 @@ fn meta(cluster: &str) -> Result<Meta, Box<dyn Error>> {
         version: "v1".into(),
         namespaced: true,
         subresources: ["status", "scale"].map(String::from).into(),
-        scale_replicas: Some("spec.replicas".parse()?),
+        scale_paths: Default::default(),
         schema: schema(),
         registered: true,
     };

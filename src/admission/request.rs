@@ -49,6 +49,8 @@ pub struct Request<'a> {
     pub operation: Operation,
     pub group: &'a str,
     pub version: &'a str,
+    /// The version that was asked for, where it was converted to that of the rule.
+    pub requested_version: &'a str,
     pub resource: &'a str,
     pub subresource: Option<&'a str>,
     pub kind: ReviewedKind<'a>,
@@ -109,6 +111,10 @@ impl<'a> Request<'a> {
             operation,
             group: optional(resource, "group", "request.resource.group")?,
             version: required(resource, "version", "request.resource.version")?,
+            requested_version: match present(request, "requestResource") {
+                Some(requested) => required(requested, "version", "request.requestResource.version")?,
+                None => required(resource, "version", "request.resource.version")?,
+            },
             resource: required(resource, "resource", "request.resource.resource")?,
             subresource: (!subresource.is_empty()).then_some(subresource),
             kind: ReviewedKind {

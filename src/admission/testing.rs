@@ -77,7 +77,7 @@ impl World {
             version: "v1".into(),
             namespaced: *namespaced,
             subresources: subresources.iter().map(|s| (*s).to_owned()).collect(),
-            scale_replicas: subresources.contains(&"scale").then(|| "spec.replicas".parse().unwrap()),
+            scale_paths: BTreeMap::new(),
             schema: keyed_containers(),
             registered: true,
         });
@@ -231,6 +231,12 @@ impl Review {
 
     pub fn set(mut self, pointer: &str, value: Value) -> Self {
         *self.0.pointer_mut(pointer).unwrap() = value;
+        self
+    }
+
+    /// With one more member.
+    pub fn with(mut self, member: &str, value: Value) -> Self {
+        self.0[member] = value;
         self
     }
 

@@ -97,16 +97,10 @@ impl Discovery {
         self.kinds.get(&GroupKind::new(group, kind))?.iter().find(|served| served.info.version == version)
     }
 
-    /// The path of `replicas` that `scale` sets: fixed for built-in kinds, declared in its CRD for a custom one.
+    /// The paths of `replicas` that `scale` sets, which the definitions of custom kinds declare.
     async fn read_scale_paths(&mut self, client: &Client) -> Result<(), DiscoveryError> {
-        let mut custom = false;
-        for served in self.kinds.values_mut().flatten().filter(|s| s.info.subresources.contains("scale")) {
-            match served.info.group.as_str() {
-                "" | "apps" | "extensions" => served.info.scale_replicas = "spec.replicas".parse().ok(),
-                _ => custom = true,
-            }
-        }
-        if !custom {
+        let is_custom = |kind: &KindInfo| kind.subresources.contains("scale") && !kind.scales_as_built_in();
+        if !self.kinds.values().flatten().any(|served| is_custom(&served.info)) {
             return Ok(());
         }
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -119,12 +113,19 @@ impl Discovery {
     }
 
     fn set_scale_paths(&mut self, definition: &DefinitionSpec) {
+        let path = |version: &DefinitionVersion| {
+            let scale = version.subresources.as_ref()?.scale.as_ref()?;
+            let path = scale.spec_replicas_path.trim_start_matches('.').parse::<PathPattern>().ok()?;
+            Some((version.name.clone(), path))
+        };
+        let paths: BTreeMap<String, PathPattern> = definition.versions.iter().filter_map(path).collect();
+        let converts = definition.conversion.as_ref().is_some_and(|conversion| conversion.strategy != "None");
         let key = GroupKind::new(&definition.group, &definition.names.kind);
         for served in self.kinds.get_mut(&key).into_iter().flatten() {
-            let version = definition.versions.iter().find(|v| v.name == served.info.version);
-            served.info.scale_replicas = version
-                .and_then(|version| version.subresources.as_ref()?.scale.as_ref())
-                .and_then(|scale| scale.spec_replicas_path.trim_start_matches('.').parse::<PathPattern>().ok());
+            // Where objects are converted, another path of another version leads to nobody knows what.
+            let own = paths.get(&served.info.version);
+            let known = paths.iter().filter(|(_, path)| !converts || Some(*path) == own);
+            served.info.scale_paths = known.map(|(version, path)| (version.clone(), path.clone())).collect();
         }
     }
 }
@@ -198,7 +199,7 @@ impl Resource {
             version: version.to_owned(),
             namespaced: self.scope == "Namespaced",
             subresources: self.subresources.into_iter().map(|s| s.subresource).collect(),
-            scale_replicas: None,
+            scale_paths: Default::default(),
             schema: Default::default(),
             registered: false,
         };
@@ -222,6 +223,12 @@ struct DefinitionSpec {
     group: String,
     names: DefinitionNames,
     versions: Vec<DefinitionVersion>,
+    conversion: Option<DefinitionConversion>,
+}
+
+#[derive(Deserialize)]
+struct DefinitionConversion {
+    strategy: String,
 }
 
 #[derive(Deserialize)]
@@ -302,12 +309,20 @@ mod tests {
     }
 
     #[test]
-    fn a_custom_kind_scales_where_its_definition_says() {
-        let mut discovery = discovery();
-        let definition = json!({"group": "example.com", "names": {"kind": "Widget"}, "versions": [
-            {"name": "v1", "subresources": {"scale": {"specReplicasPath": ".spec.size.count"}}}]});
-        discovery.set_scale_paths(&serde_json::from_value(definition).unwrap());
-        let path = discovery.get("example.com", "Widget").unwrap().info.scale_replicas.clone();
-        assert_eq!(path.unwrap().to_string(), "spec.size.count");
+    fn a_custom_kind_scales_where_each_version_of_its_definition_says() {
+        let scaled = |conversion: &str| {
+            let version =
+                |name: &str, path: &str| json!({"name": name, "subresources": {"scale": {"specReplicasPath": path}}});
+            let definition = json!({"group": "example.com", "names": {"kind": "Widget"},
+                "conversion": {"strategy": conversion}, "versions": [
+                    version("v1", ".spec.size.count"), version("v1beta1", ".spec.size.count"),
+                    version("v2", ".spec.count"), {"name": "v3"}]});
+            let mut discovery = discovery();
+            discovery.set_scale_paths(&serde_json::from_value(definition).unwrap());
+            let paths = &discovery.get("example.com", "Widget").unwrap().info.scale_paths;
+            paths.iter().map(|(version, path)| format!("{version}: {path}")).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(scaled("None"), "v1: spec.size.count, v1beta1: spec.size.count, v2: spec.count");
+        assert_eq!(scaled("Webhook"), "v1: spec.size.count, v1beta1: spec.size.count");
     }
 }

@@ -149,7 +149,7 @@ mod tests {
             version: String::new(),
             namespaced: true,
             subresources: Default::default(),
-            scale_replicas: None,
+            scale_paths: Default::default(),
             schema: Default::default(),
             registered: false,
         }

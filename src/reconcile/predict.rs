@@ -146,7 +146,7 @@ mod tests {
             version: "v1".into(),
             namespaced: true,
             subresources: Default::default(),
-            scale_replicas: None,
+            scale_paths: Default::default(),
             schema: Default::default(),
             registered: true,
         }

@@ -270,7 +270,7 @@ mod tests {
             version: "v1".into(),
             namespaced,
             subresources: Default::default(),
-            scale_replicas: None,
+            scale_paths: Default::default(),
             schema: Default::default(),
             registered: false,
         }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Action, ChildOperations, Children, EnforcementSpec, GROUP, Scope, Undeclared};
-use crate::compare::{FreeField, ListSchema, PathPattern};
+use crate::compare::{FreeField, ListSchema, PathPattern, PatternSegment};
 use crate::document::Node;
 use crate::object::{GroupKind, ObjectId, ObjectRef};
 
@@ -219,8 +219,10 @@ pub struct KindInfo {
     pub namespaced: bool,
     /// Subresources that discovery lists for `version`.
     pub subresources: BTreeSet<String>,
-    /// Path of the number of replicas that the `scale` subresource sets, where there is one.
-    pub scale_replicas: Option<PathPattern>,
+    /// By the version in whose name it is written: where in objects of `version` the number of replicas is that the `scale`
+    /// subresource of a custom kind sets. Absent where that is not known.
+    #[serde(default)]
+    pub scale_paths: BTreeMap<String, PathPattern>,
     /// Reduced from the group's OpenAPI v3.
     pub schema: ListSchema,
     /// Whether an object of this kind is in Git or in the baseline: it has a webhook rule with its exact version.
@@ -230,6 +232,23 @@ pub struct KindInfo {
 impl KindInfo {
     pub fn status_subresource(&self) -> bool {
         self.subresources.contains("status")
+    }
+
+    /// Whether the kind is one of Kubernetes' own, which have their replicas in one place.
+    pub fn scales_as_built_in(&self) -> bool {
+        matches!(self.group.as_str(), "" | "apps" | "extensions")
+    }
+
+    /// Where the number of replicas is that `scale` sets in the name of a version.
+    pub fn scale_path(&self, version: &str) -> Option<Vec<String>> {
+        if self.scales_as_built_in() {
+            return Some(["spec", "replicas"].map(str::to_owned).into());
+        }
+        let field = |segment: &PatternSegment| match segment {
+            PatternSegment::Field(name) => Some(name.clone()),
+            _ => None,
+        };
+        self.scale_paths.get(version)?.0.iter().map(field).collect()
     }
 }
 

@@ -234,7 +234,7 @@ async fn custom_kinds_are_like_others() {
             "metadata": {"name": "w"}, "spec": {"parts": [{"name": "a"}], "free": {"x": null, "y": {}}}}),
         )
         .await;
-    assert_eq!(widget.kind.scale_replicas.as_ref().map(ToString::to_string).as_deref(), Some("spec.count"));
+    assert_eq!(widget.kind.scale_paths.get("v1").map(ToString::to_string).as_deref(), Some("spec.count"));
     let clean =
         eventually("the kind to be writable", async || Some(cluster.canonical(&widget).await.ok()?.object)).await;
     let expected = json!({"mode": "fast", "parts": [{"name": "a", "size": 3}], "free": {"x": null, "y": {}}});

@@ -43,7 +43,7 @@ pub fn kinds(requests: &[Value]) -> Vec<KindInfo> {
             version: text(request, "/resource/version").into(),
             namespaced: !text(request, "/namespace").is_empty() && resource != "namespaces",
             subresources: BTreeSet::new(),
-            scale_replicas: None,
+            scale_paths: Default::default(),
             schema: ListSchema::default(),
             registered: true,
         });

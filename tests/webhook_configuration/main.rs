@@ -40,7 +40,7 @@ fn kind(group: &str, kind: &str, resource: &str, subresources: &[&str]) -> KindI
         version: "v1".into(),
         namespaced: true,
         subresources: subresources.iter().map(|s| (*s).to_owned()).collect(),
-        scale_replicas: None,
+        scale_paths: Default::default(),
         schema: Default::default(),
         registered: true,
     }

@@ -151,7 +151,7 @@ pub fn write_snapshot(path: &Path, generation: u64, cluster: &str, replicas: u32
         version: "v1".into(),
         namespaced: true,
         subresources: ["scale", "status"].map(String::from).into(),
-        scale_replicas: "spec.replicas".parse().ok(),
+        scale_paths: Default::default(),
         schema: ListSchema::default(),
         registered: true,
     };

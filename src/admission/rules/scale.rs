@@ -7,7 +7,7 @@ use crate::admission::context::Context;
 use crate::admission::denial::{self, Keeper};
 use crate::admission::request::Operation;
 use crate::admission::verdict::Class;
-use crate::compare::{Latitude, PathPattern, PatternSegment, judge as compare};
+use crate::compare::{Latitude, judge as compare};
 use crate::document::{Document, Node};
 
 pub const RULE: Rule = Rule { name: "scale", judge };
@@ -19,7 +19,17 @@ fn judge(context: &Context<'_>) -> Judgement {
     }
     // The API server leaves a zero out.
     let replicas = |scale: Option<Node<'_>>| Some(scale?.at(&["spec", "replicas"]).map_or(json!(0), Node::to_value));
-    let path = replicas_path(context.kind.and_then(|kind| kind.scale_replicas.as_ref()));
+    let version = request.requested_version;
+    let known = context.kind.map_or_else(|| Some(built_in()), |kind| kind.scale_path(version));
+    if context.entry.is_some() && known.is_none() && replicas(request.old) != replicas(request.object) {
+        let reason = format!(
+            "keeps its size: nobody knows what `scale` of version {version} sets in it. Its definition does not say it, or \
+             converts objects; scale it in the version that Git uses."
+        );
+        return deny(Class::Governed, denial::other(context, reason));
+    }
+    // What nobody declares is only compared with what it was.
+    let path = known.unwrap_or_else(built_in);
     let (old, new) = (nested(&path, replicas(request.old)), nested(&path, replicas(request.object)));
     let canonical = context.entry.and_then(|entry| entry.canonical());
     let wanted = canonical.map(|canonical| {
@@ -42,16 +52,8 @@ fn judge(context: &Context<'_>) -> Judgement {
     }
 }
 
-/// Every built-in kind has its replicas there; a CRD says where.
-fn replicas_path(declared: Option<&PathPattern>) -> Vec<String> {
-    let names: Option<Vec<_>> = declared.map(|pattern| {
-        pattern
-            .0
-            .iter()
-            .filter_map(|s| if let PatternSegment::Field(name) = s { Some(name.clone()) } else { None })
-            .collect()
-    });
-    names.filter(|names| !names.is_empty()).unwrap_or_else(|| vec!["spec".to_owned(), "replicas".to_owned()])
+fn built_in() -> Vec<String> {
+    ["spec", "replicas"].map(str::to_owned).into()
 }
 
 fn nested_document(value: Option<Node<'_>>, path: &[&str]) -> Document {
@@ -137,6 +139,30 @@ mod tests {
         World::new().expect(&[("a change", scale(2, 3), Deny, RULE.name), ("none", scale(2, 2), Allow, RULE.name)]);
         let open = World::new().source(|source| source.undeclared_objects = Undeclared::Allow);
         open.expect(&[("in an open world", scale(2, 3), Allow, "undeclared")]);
+    }
+
+    #[test]
+    fn each_version_of_a_custom_kind_says_what_it_scales() {
+        let database = json!({"apiVersion": "example.com/v1", "kind": "Database",
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": 1, "size": 5}});
+        let paths = [("v1", "spec.replicas"), ("v2", "spec.size")];
+        let world = World::new().declare(&database).meta(|meta| {
+            for kind in meta.kinds.iter_mut().filter(|kind| kind.kind == "Database") {
+                kind.scale_paths = paths.map(|(version, path)| (version.to_owned(), path.parse().unwrap())).into();
+            }
+        });
+        let scaled = |version: &str, from: i64, to: i64| {
+            let requested = json!({"group": "example.com", "version": version, "resource": "databases"});
+            scale(from, to).of("example.com", "databases", "scale").with("requestResource", requested)
+        };
+        world.expect(&[
+            ("the declared replicas", scaled("v1", 3, 1), Allow, RULE.name),
+            ("others", scaled("v1", 1, 5), Deny, RULE.name),
+            ("the declared size", scaled("v2", 1, 5), Allow, RULE.name),
+            ("another", scaled("v2", 5, 1), Deny, RULE.name),
+            ("who knows what", scaled("v3", 3, 1), Deny, RULE.name),
+            ("nothing", scaled("v3", 3, 3), Allow, RULE.name),
+        ]);
     }
 
     #[test]

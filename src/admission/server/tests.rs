@@ -222,7 +222,7 @@ fn snapshot(path: &Path, action: Action) -> Snapshot {
         version: "v1".into(),
         namespaced: true,
         subresources: Default::default(),
-        scale_replicas: None,
+        scale_paths: Default::default(),
         schema: ListSchema::default(),
         registered: true,
     };

@@ -21,7 +21,7 @@ fn kind(group: &str, kind: &str, resource: &str, namespaced: bool) -> KindInfo {
         version: "v1".into(),
         namespaced,
         subresources: Default::default(),
-        scale_replicas: None,
+        scale_paths: Default::default(),
         schema: Default::default(),
         registered: false,
     }

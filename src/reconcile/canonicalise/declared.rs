@@ -128,7 +128,7 @@ mod tests {
             version: "v1".into(),
             namespaced,
             subresources: ["status".to_owned()].into(),
-            scale_replicas: None,
+            scale_paths: Default::default(),
             schema: Default::default(),
             registered: false,
         }

@@ -13,7 +13,7 @@ pub fn kind(group: &str, kind: &str, resource: &str, version: &str, subresources
         version: version.into(),
         namespaced: group != "rbac.authorization.k8s.io",
         subresources: subresources.iter().map(|s| (*s).to_owned()).collect(),
-        scale_replicas: None,
+        scale_paths: Default::default(),
         schema: ListSchema::default(),
         registered: true,
     }

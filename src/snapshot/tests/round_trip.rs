@@ -183,7 +183,7 @@ fn kinds_are_found_by_kind_and_by_resource() {
         version: "v1".into(),
         namespaced: true,
         subresources: BTreeSet::from(["status".to_owned()]),
-        scale_replicas: None,
+        scale_paths: Default::default(),
         schema: ListSchema::default(),
         registered: true,
     };

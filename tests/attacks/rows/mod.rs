@@ -65,6 +65,7 @@ mod at {
     pub const AUTOSCALER_V1: &str = "/apis/autoscaling/v1/namespaces/shop/horizontalpodautoscalers/web";
     pub const WIDGET: &str = "/apis/example.com/v1/namespaces/shop/widgets/one";
     pub const WIDGET_V1BETA1: &str = "/apis/example.com/v1beta1/namespaces/shop/widgets/one";
+    pub const WIDGET_V1ALPHA1: &str = "/apis/example.com/v1alpha1/namespaces/shop/widgets/one";
     pub const NOTE: &str = "/apis/example.com/v1/notes/one";
     pub const NAMESPACE: &str = "/api/v1/namespaces/shop";
     pub const READER: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/reader";

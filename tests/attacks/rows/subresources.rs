@@ -33,6 +33,12 @@ fn scale() -> Vec<Attack> {
         merge("more of a child", &through(REPLICA_SET, "scale"), five.clone()).rejected_by("scale"),
         merge("more of a custom resource", &through(at::WIDGET, "scale"), five.clone()).rejected_by("scale"),
         merge("more, in another version", &through(at::WIDGET_V1BETA1, "scale"), five).rejected_by("scale"),
+        merge(
+            "less of something else, in a version that scales that",
+            &through(at::WIDGET_V1ALPHA1, "scale"),
+            json!({"spec": {"replicas": 1}}),
+        )
+        .rejected_by("scale"),
     ]
 }
 
