@@ -21,7 +21,29 @@ pub struct DeletionBudget {
 
 struct Deletion {
     at: Instant,
-    is_urgent: bool,
+    urgency: Urgency,
+}
+
+/// How much harm an object does for as long as it is there. What does less may be many, and must not be able to stand before
+/// what does more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    Least,
+    /// It runs, says what a right is, or changes what the API server serves.
+    Acts,
+    /// It gives somebody rights at once.
+    GivesRights,
+}
+
+impl Urgency {
+    pub fn of(kind: &GroupKind) -> Self {
+        match (kind.group.as_str(), kind.kind.as_str()) {
+            ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding") => Self::GivesRights,
+            ("rbac.authorization.k8s.io" | "apps" | "batch" | "apiextensions.k8s.io" | "apiregistration.k8s.io", _)
+            | ("", "Pod" | "ReplicationController") => Self::Acts,
+            _ => Self::Least,
+        }
+    }
 }
 
 impl DeletionBudget {
@@ -31,31 +53,21 @@ impl DeletionBudget {
         kind.group != "admissionregistration.k8s.io"
     }
 
-    /// Whether an object of a kind does harm for as long as it is there: it gives rights, runs, or changes what the API
-    /// server serves. Anything else may be many, and must not be able to stand before it.
-    pub fn is_urgent(kind: &GroupKind) -> bool {
-        match kind.group.as_str() {
-            "rbac.authorization.k8s.io" | "apps" | "batch" | "apiextensions.k8s.io" | "apiregistration.k8s.io" => true,
-            "" => matches!(kind.kind.as_str(), "Pod" | "ReplicationController"),
-            _ => false,
-        }
+    /// Takes one deletion out of a budget of `limit` a minute; false where none is left. Only what is as
+    /// urgent, or more so, is counted.
+    pub fn take(&self, limit: u32, urgency: Urgency) -> bool {
+        self.take_at(limit, urgency, Instant::now())
     }
 
-    /// Takes one deletion out of a budget of `limit` a minute; false where none is left. What is urgent is counted among its
-    /// like only.
-    pub fn take(&self, limit: u32, is_urgent: bool) -> bool {
-        self.take_at(limit, is_urgent, Instant::now())
-    }
-
-    fn take_at(&self, limit: u32, is_urgent: bool, now: Instant) -> bool {
+    fn take_at(&self, limit: u32, urgency: Urgency, now: Instant) -> bool {
         let mut deletions = self.deletions.lock().unwrap_or_else(PoisonError::into_inner);
         while deletions.front().is_some_and(|first| now.duration_since(first.at) >= WINDOW) {
             deletions.pop_front();
         }
-        if deletions.iter().filter(|earlier| earlier.is_urgent || !is_urgent).count() >= limit as usize {
+        if deletions.iter().filter(|earlier| earlier.urgency >= urgency).count() >= limit as usize {
             return false;
         }
-        deletions.push_back(Deletion { at: now, is_urgent });
+        deletions.push_back(Deletion { at: now, urgency });
         true
     }
 
@@ -145,7 +157,7 @@ mod tests {
     fn a_budget_is_spent_and_comes_back() {
         let budget = DeletionBudget::default();
         let start = Instant::now();
-        let take = |limit, seconds| budget.take_at(limit, false, start + Duration::from_secs(seconds));
+        let take = |limit, seconds| budget.take_at(limit, Urgency::Least, start + Duration::from_secs(seconds));
         assert!(take(2, 0));
         assert!(take(2, 30));
         assert!(!take(2, 59));
@@ -157,14 +169,21 @@ mod tests {
     fn nothing_stands_before_what_is_urgent() {
         let budget = DeletionBudget::default();
         let now = Instant::now();
-        let [urgent, other] =
-            [true, false].map(|is_urgent| move |budget: &DeletionBudget| budget.take_at(2, is_urgent, now));
-        assert!(other(&budget) && other(&budget) && !other(&budget));
-        assert!(urgent(&budget) && urgent(&budget) && !urgent(&budget));
-        let kind = |group: &str, kind: &str| DeletionBudget::is_urgent(&GroupKind::new(group, kind));
-        assert!(
-            kind("rbac.authorization.k8s.io", "ClusterRoleBinding") && kind("", "Pod") && kind("apps", "DaemonSet")
-        );
-        assert!(!kind("", "ConfigMap") && !kind("networking.k8s.io", "NetworkPolicy"));
+        let take = |urgency| budget.take_at(2, urgency, now);
+        for urgency in [Urgency::Least, Urgency::Acts, Urgency::GivesRights] {
+            assert!(take(urgency) && take(urgency) && !take(urgency), "{urgency:?}");
+        }
+        assert!(!take(Urgency::Least) && !take(Urgency::Acts), "more was removed that is more urgent");
+        for (group, kind, expected) in [
+            ("rbac.authorization.k8s.io", "ClusterRoleBinding", Urgency::GivesRights),
+            ("rbac.authorization.k8s.io", "RoleBinding", Urgency::GivesRights),
+            ("rbac.authorization.k8s.io", "Role", Urgency::Acts),
+            ("apps", "DaemonSet", Urgency::Acts),
+            ("", "Pod", Urgency::Acts),
+            ("", "ConfigMap", Urgency::Least),
+            ("networking.k8s.io", "NetworkPolicy", Urgency::Least),
+        ] {
+            assert_eq!(Urgency::of(&GroupKind::new(group, kind)), expected, "{kind}");
+        }
     }
 }

@@ -174,3 +174,27 @@ async fn however_much_is_slipped_in_it_goes_at_once() {
     victim.recovers().await;
     assert!(get(victim.client(), &format!("{BINDINGS}/zz-evil")).await.is_none());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_gives_rights_waits_for_nothing_else_that_goes() {
+    const AT_ONCE: usize = 5;
+    let guard = json!({"deletionGuard": {"maxObjects": AT_ONCE}});
+    let mut victim = Victim::with(&rows::files(), guard).await;
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/shop/roles";
+    let role = |number: usize| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": format!("aa-{number}")},
+            "rules": []})
+    };
+    let mut acts: Vec<Act> = (0..4 * AT_ONCE).map(|number| post(roles, role(number))).collect();
+    acts.push(post(BINDINGS, binding("zz-evil", &[])));
+    victim.in_absence(&acts).await;
+    let path = format!("{BINDINGS}/zz-evil");
+    // Shorter than the minute in which the guard counts.
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while get(victim.client(), &path).await.is_some() {
+        assert!(Instant::now() < deadline, "it still gives rights\n{}", victim.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let left = get(victim.client(), roles).await.unwrap()["items"].as_array().unwrap().len();
+    assert!(left >= 3 * AT_ONCE, "the guard counts no more: {left} left");
+}

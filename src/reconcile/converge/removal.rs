@@ -8,7 +8,7 @@ use super::{ConvergeError, Workshop};
 use crate::admission::own::is_canary;
 use crate::document::Document;
 use crate::reconcile::apply;
-use crate::reconcile::deletion::DeletionBudget;
+use crate::reconcile::deletion::{DeletionBudget, Urgency};
 use crate::reconcile::finalizers;
 use crate::reconcile::queue::{Cause, Work};
 use crate::reconcile::rest::{self, Propagation};
@@ -75,7 +75,7 @@ impl Workshop {
         let counted = work.cause != Cause::Prune && !is_canary(work.id.as_ref());
         if counted && DeletionBudget::holds(&work.id.kind) && !self.intruded(world, work, live) {
             let limit = self.deletions.limit(world, &work.id);
-            if !self.deletions.take(limit, DeletionBudget::is_urgent(&work.id.kind)) {
+            if !self.deletions.take(limit, Urgency::of(&work.id.kind)) {
                 return Err(ConvergeError::DeletionGuard(limit));
             }
         }
