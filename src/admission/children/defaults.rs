@@ -69,7 +69,8 @@ impl<'a> Defaults<'a> {
         self.runtime(found, spec);
         adopt_value(spec, found, "enableServiceLinks", |value| *value == true);
         let resources: Vec<String> = extended_resources(spec);
-        let is_default = |item: &Value| is_default_toleration(item) || tolerates_one_of(item, &resources);
+        let is_default =
+            |item: &Value| (is_default_toleration(item) && is_alone(found, item)) || tolerates_one_of(item, &resources);
         set(spec, "tolerations", extended(spec.get("tolerations"), found.get("tolerations"), is_default));
         let token = self.token(found, spec);
         let is_token = |volume: &Value| token.is_some() && Some(volume) == token.as_ref();
@@ -289,6 +290,12 @@ fn is_default_toleration(toleration: &Value) -> bool {
             *toleration
                 == json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds})
         })
+}
+
+/// Whether a Pod tolerates this taint once: more often would say nothing, at any length.
+fn is_alone(pod: &Value, toleration: &Value) -> bool {
+    let all = pod["tolerations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter().filter(|other| other["key"] == toleration["key"] && other["effect"] == toleration["effect"]).count() == 1
 }
 
 /// Devices for which a Pod asks. An admission plugin lets it onto the nodes that are kept for them.

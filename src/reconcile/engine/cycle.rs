@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,8 @@ pub struct Cycle {
     /// The API server may serve others.
     kinds_due: bool,
     records: Records,
+    /// Since when there are kinds that the watches have not listed.
+    unlisted_since: Option<Instant>,
 }
 
 /// Whether the records of the baselines were looked at since one last changed.
@@ -97,6 +100,7 @@ impl Cycle {
             kinds: None,
             kinds_due: true,
             records: Records::default(),
+            unlisted_since: None,
         }
     }
 
@@ -250,13 +254,16 @@ impl Cycle {
     }
 
     /// Writes what changed in the status of the Enforcements, on the leader.
-    pub async fn report(&self, enforcements: &mut Enforcements) {
+    pub async fn report(&mut self, enforcements: &mut Enforcements) {
         if !*self.leader.borrow() {
             return;
         }
         let world = self.workshop.publisher.world();
         let unlisted = self.coverage.unlisted(world.snapshot.meta());
-        let overall = Overall { force: self.governor.force(), unlisted };
+        let now = Instant::now();
+        self.unlisted_since = (!unlisted.is_empty()).then(|| self.unlisted_since.unwrap_or(now));
+        let unlisted_for = self.unlisted_since.map_or(Duration::ZERO, |since| now - since);
+        let overall = Overall { force: self.governor.force(), unlisted, unlisted_for };
         report(&self.workshop, enforcements, &overall).await;
     }
 

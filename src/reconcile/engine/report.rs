@@ -22,7 +22,12 @@ pub struct Overall {
     pub force: Force,
     /// Kinds that the watches have not listed.
     pub unlisted: Vec<GroupKind>,
+    /// For how long there have been any.
+    pub unlisted_for: Duration,
 }
+
+/// By then the kinds of a large cluster are listed.
+const LONGEST_LISTING: Duration = Duration::from_secs(120);
 
 /// Writes what changed in the status of the Enforcements, and the gauges.
 pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overall: &Overall) {
@@ -54,6 +59,9 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overal
             ..facts(known)
         };
         facts.problems.extend(source.and_then(|source| deletion::problem(source, &held_back)));
+        if overall.unlisted_for > LONGEST_LISTING {
+            facts.problems.extend(not_watched(&facts.unlisted));
+        }
         let status = status::compose(&facts, &known.status, &now);
         if let Some(guarded) = guarded(&status).filter(|_| guarded(&known.status).is_none()) {
             tracing::warn!(enforcement = name, problem = guarded.message, "the guard against deletions holds back");
@@ -82,6 +90,18 @@ pub async fn report(workshop: &Workshop, enforcements: &mut Enforcements, overal
             }
         }
     }
+}
+
+/// That nobody sees what becomes of objects of some kinds.
+fn not_watched(unlisted: &[GroupKind]) -> Option<Problem> {
+    let (first, count) = (unlisted.first()?, unlisted.len());
+    Some(Problem::of_enforcement(
+        "NotWatched",
+        format!(
+            "{count} kinds cannot be listed, such as {first}: drift there is not seen, while writes are still rejected; the \
+             reconciler's log says why"
+        ),
+    ))
 }
 
 /// That more is to be deleted than may be.

@@ -68,6 +68,12 @@ fn pods() -> Vec<Attack> {
         pod("a variable", |pod| pod["spec"]["containers"][0]["env"][0]["value"] = json!("red")),
         pod("a label", |pod| pod["metadata"]["labels"]["mine"] = json!("yes")),
         pod("an annotation", |pod| pod["metadata"]["annotations"] = json!({"mine": "yes"})),
+        pod("the same toleration again", |pod| {
+            let tolerations = pod["spec"]["tolerations"].as_array_mut().unwrap();
+            let mut again = tolerations[0].clone();
+            again["tolerationSeconds"] = json!(1);
+            tolerations.push(again);
+        }),
         pod("a finalizer", |pod| pod["metadata"]["finalizers"] = json!(["example.com/hold"])),
     ]
     .into_iter()
