@@ -16,6 +16,7 @@ pub mod delegation;
 mod denial;
 pub mod endpoints;
 mod generated;
+pub mod grace;
 pub mod immutable;
 pub mod own;
 mod own_slices;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::refusal::Refusal;
-use super::rest::{self, Mode, Propagation, Target, metadata};
+use super::rest::{self, Mode, Target, metadata};
 use crate::compare;
 use crate::document::Document;
 use crate::nesting;
@@ -187,7 +187,7 @@ pub async fn recreate(
 ) -> Result<Applied, ApplyError> {
     let (namespace, name) = (metadata(canonical, "namespace"), metadata(canonical, "name"));
     let uid = metadata(live, "uid");
-    delete(client, target.kind, (namespace, name), uid, Propagation::Background).await?;
+    delete(client, target.kind, (namespace, name), uid, None).await?;
     let since = Instant::now();
     loop {
         match rest::get(client, target.kind, namespace, name).await? {
@@ -212,9 +212,9 @@ pub async fn delete(
     kind: &KindInfo,
     at: (&str, &str),
     uid: &str,
-    propagation: Propagation,
+    grace: Option<i64>,
 ) -> Result<Deletion, ApplyError> {
-    match rest::delete(client, kind, at, uid, propagation).await {
+    match rest::delete(client, kind, at, uid, grace).await {
         Ok(()) => Ok(Deletion::Requested),
         // A kind that is gone has taken its objects along; a conflict here is another uid.
         Err(Refusal::NotFound | Refusal::NamespaceAbsent | Refusal::KindAbsent | Refusal::Conflict(_)) => {

@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use crate::admission::children::{Descent, Stray};
 use crate::admission::{ObjectClass, classify_object, computed, definition, endpoints, volumes};
-use crate::compare::{Finding, carry, difference, identical, mask_secret};
+use crate::compare::{Finding, difference, identical, mask_secret};
 use crate::document::{Document, Node};
 use crate::object::ObjectId;
-use crate::snapshot::{Entry, EntryClass, KindInfo, SnapshotError};
+use crate::snapshot::{EntryClass, KindInfo, SnapshotError};
 
 use super::finalizers;
+use super::going::{self, Hold};
 use super::tracker::Fingerprint;
 use super::world::{World, is_secret};
 
@@ -31,11 +32,11 @@ pub enum Assessment {
     Unproven(Vec<Finding>),
     /// Unknown to Git as well, but with it data would go: it is reported, and left to people.
     Kept,
-    /// Being deleted, and held by finalizers that got in past admission.
-    Held(Vec<String>),
+    /// Being deleted, and held by what got in past admission.
+    Held(Hold),
     /// The same, of what nobody declares and came into a closed world, unless it is known to have been declared: then its
     /// finalizers are those of whoever tidies up after it.
-    Lingering(Vec<String>),
+    Lingering(Hold),
     /// Being deleted: what becomes of it is seen when it is gone.
     Terminating,
     /// None of gitadel's business, or not decided yet.
@@ -51,7 +52,7 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
     let Some(entry) = world.entry(id.as_ref())? else {
         let class = classify_object(&world.snapshot, kind, live)?;
         if terminating {
-            return going(world, kind, id, &class, live);
+            return leaving(world, kind, id, &class, live);
         }
         return Ok(match class {
             _ if !world.removes(id.as_ref()) => Assessment::Free,
@@ -70,8 +71,11 @@ pub fn assess(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'_>) -> 
     };
     if terminating {
         // What left Git may go, and does not come again.
-        let gone_for_good = entry.class() == EntryClass::Retained;
-        return Ok(if gone_for_good { Assessment::Free } else { leaving(world, kind, &entry, live) });
+        if entry.class() == EntryClass::Retained {
+            return Ok(Assessment::Free);
+        }
+        let hold = going::of_desired(world, kind, &entry, live);
+        return Ok(if hold.is_empty() { Assessment::Terminating } else { Assessment::Held(hold) });
     }
     let Some(canonical) = entry.canonical() else { return Ok(Assessment::Free) };
     let is_misstated = definition::is_definition(id.as_ref()) && definition::is_misstated(live);
@@ -124,21 +128,8 @@ fn claim_or_volume(
     })
 }
 
-/// Something that is declared, or of the baseline, is being deleted. It is made anew when it is gone, and until then what
-/// somebody made of it counts: a RoleBinding that is being deleted still binds. So the finalizers go that a repair would take
-/// away; those that Git declares or delegates are left to whoever keeps them.
-fn leaving(world: &World, kind: &KindInfo, entry: &Entry<'_>, live: Node<'_>) -> Assessment {
-    let Some(canonical) = entry.canonical().filter(|_| !world.doubts(entry)) else { return Assessment::Terminating };
-    let repaired = carry(canonical, live, &world.tolerance(entry).latitude(kind));
-    let mut foreign = finalizers::foreign(kind, &live.to_value());
-    foreign.retain(|name| !finalizers::of(&repaired).any(|kept| kept == name));
-    if foreign.is_empty() { Assessment::Terminating } else { Assessment::Held(foreign) }
-}
-
-/// Something that Git does not declare is being deleted. Nobody may ever take its finalizers away, and a RoleBinding that is
-/// being deleted still binds. Those of a child can only have come past admission; others may be an operator's, who has to tidy
-/// up after an object that left Git.
-fn going(
+/// Something that Git does not declare is being deleted.
+fn leaving(
     world: &World,
     kind: &KindInfo,
     id: &ObjectId,
@@ -148,23 +139,16 @@ fn going(
     if !world.removes(id.as_ref()) {
         return Ok(Assessment::Free);
     }
-    let held = match class {
-        ObjectClass::Child { owner } => {
-            let descent = Descent::of(&world.snapshot, id.as_ref(), owner)?;
-            descent.map(|descent| descent.foreign_finalizers(live)).unwrap_or_default()
+    if class.is_removable() {
+        let hold = going::of_undeclared(world, kind, id, live);
+        if !hold.is_empty() && world.came_after_closing(id.as_ref(), live) {
+            return Ok(Assessment::Lingering(hold));
         }
-        class if class.is_removable() => {
-            let foreign = finalizers::foreign(kind, &live.to_value());
-            if foreign.is_empty() {
-                return Ok(Assessment::Free);
-            }
-            let is_an_operators = world.leaves_finalizers(id.as_ref(), live);
-            let lingers = !is_an_operators && world.came_after_closing(id.as_ref(), live);
-            return Ok(if lingers { Assessment::Lingering(foreign) } else { Assessment::Terminating });
-        }
-        _ => Vec::new(),
-    };
-    Ok(if held.is_empty() { Assessment::Free } else { Assessment::Held(held) })
+        let is_held = finalizers::foreign(kind, &live.to_value()).iter().any(|name| !finalizers::is_collectors(name));
+        return Ok(if is_held { Assessment::Terminating } else { Assessment::Free });
+    }
+    let hold = going::of_follower(world, kind, id, class, live)?;
+    Ok(if hold.is_empty() { Assessment::Free } else { Assessment::Held(hold) })
 }
 
 fn child(world: &World, id: &ObjectId, owner: &ObjectId, live: Node<'_>) -> Result<Assessment, SnapshotError> {
@@ -198,9 +182,9 @@ mod tests {
         let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default();
         let id = ObjectId::new(&kind.group, &kind.kind, text("namespace"), text("name"));
         match assess(&world, kind, &id, Document::from_value(live).root()).unwrap() {
-            Assessment::Held(finalizers) => (finalizers, false),
-            Assessment::Lingering(finalizers) => (finalizers, true),
-            Assessment::Terminating => (Vec::new(), false),
+            Assessment::Held(hold) => (hold.finalizers, false),
+            Assessment::Lingering(hold) => (hold.finalizers, true),
+            Assessment::Terminating | Assessment::Free => (Vec::new(), false),
             other => panic!("{other:?}"),
         }
     }
@@ -213,14 +197,15 @@ mod tests {
     fn what_is_declared_loses_the_finalizers_that_a_repair_would_take() {
         let git = with(&config_map("c"), "/metadata/finalizers", json!(["example.com/git"]));
         let held = going(&[FOREIGN, "example.com/git", "foregroundDeletion"]);
-        let hold = || (vec![FOREIGN.to_owned()], false);
+        let hold = || (vec![FOREIGN.to_owned(), "foregroundDeletion".to_owned()], false);
+        let waits = || (vec!["foregroundDeletion".to_owned()], false);
         let stays = || (Vec::new(), false);
         let delegated = delegation("operator", ("", "ConfigMap"), &format!("metadata.finalizers[={FOREIGN}]"), None);
         let world = || testing::World::new().declare(&git);
         assert_eq!(taken(&world(), &held), hold());
         assert_eq!(taken(&testing::World::new().entry(&git, |d| d.class = EntryClass::Baseline), &held), hold());
         assert_eq!(taken(&world(), &going(&["example.com/git"])), stays());
-        assert_eq!(taken(&world().source(|s| s.delegations = vec![delegated]), &held), stays());
+        assert_eq!(taken(&world().source(|s| s.delegations = vec![delegated]), &held), waits());
     }
 
     #[test]
@@ -240,5 +225,50 @@ mod tests {
         for field in fields {
             assert_eq!(taken(&before().source(|s| s.delegations = vec![field.clone()]), &made), stays, "{field:?}");
         }
+    }
+
+    #[test]
+    fn what_follows_waits_for_nothing_but_where_its_owner_left_git() {
+        let web = testing::deployment();
+        let pod = with(&terminating(&testing::pod()), "/metadata/finalizers", json!(["foregroundDeletion"]));
+        let world = |class| testing::World::new().entry(&web, |draft| draft.class = class);
+        assert_eq!(taken(&world(EntryClass::Declared), &pod), (vec!["foregroundDeletion".to_owned()], false));
+        assert_eq!(taken(&world(EntryClass::Retained), &pod), (Vec::new(), false));
+    }
+
+    /// The seconds that a Pod is given, of so many that it was deleted with.
+    fn given(world: &testing::World, pod: &Value, asked: i64) -> Option<i64> {
+        let kind = world.meta.kinds.iter().find(|kind| kind.kind == "Pod").unwrap();
+        let world = World::new(Arc::new(world.snapshot()), Arc::default(), Arc::default()).unwrap();
+        let live = with(&terminating(pod), "/metadata/deletionGracePeriodSeconds", json!(asked));
+        let id = ObjectId::new("", "Pod", "shop", pod["metadata"]["name"].as_str().unwrap());
+        match assess(&world, kind, &id, Document::from_value(&live).root()).unwrap() {
+            Assessment::Held(hold) | Assessment::Lingering(hold) => hold.grace,
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_pod_has_no_more_time_than_git_gives_it() {
+        const GRACE: &str = "/spec/terminationGracePeriodSeconds";
+        let seconds = |object: &Value, at: &str, seconds: i64| with(object, at, json!(seconds));
+        let web = seconds(&testing::deployment(), "/spec/template/spec/terminationGracePeriodSeconds", 60);
+        let child = seconds(&testing::pod(), GRACE, 60);
+        let declared = testing::World::new().declare(&web);
+        assert_eq!([60, 61].map(|asked| given(&declared, &child, asked)), [None, Some(60)]);
+        let altered = seconds(&child, GRACE, 900);
+        assert_eq!(given(&declared, &altered, 900), Some(60), "whatever it asks for itself");
+
+        let bare = without(&testing::pod(), "/metadata/ownerReferences");
+        let declared = testing::World::new().declare(&seconds(&bare, GRACE, 0));
+        assert_eq!([1, 900].map(|asked| given(&declared, &bare, asked)), [None, Some(1)], "never at once");
+
+        let at = "2026-11-21T11:00:00Z".parse().unwrap();
+        let closed = testing::World::new().meta(|meta| _ = meta.closed_since.insert("all".into(), at));
+        let evil = with(&seconds(&bare, GRACE, 900), "/metadata/creationTimestamp", json!("2026-11-21T12:00:00Z"));
+        assert_eq!(given(&closed, &evil, 900), Some(30));
+        assert_eq!(given(&closed, &seconds(&evil, GRACE, 5), 20), Some(5));
+        let before = with(&evil, "/metadata/creationTimestamp", json!("2026-11-21T10:00:00Z"));
+        assert_eq!(given(&closed, &before, 900), None);
     }
 }

@@ -142,16 +142,14 @@ impl Workshop {
             (Some(Assessment::Altered(wanted)), Some(live)) => {
                 self.regenerate(&world, kind, work, &live, &wanted).await
             }
-            (Some(Assessment::Held(finalizers)), Some(live)) => {
-                self.release(&world, kind, work, &live, &finalizers).await
-            }
-            (Some(Assessment::Lingering(finalizers)), Some(live))
+            (Some(Assessment::Held(hold)), Some(live)) => self.release(&world, kind, work, &live, &hold).await,
+            (Some(Assessment::Lingering(hold)), Some(live))
                 if self.tracker.standing(&work.id) != Standing::Accepted =>
             {
                 if self.unsettled.holds(&work.id) {
                     return Err(ConvergeError::NotSettled);
                 }
-                self.release(&world, kind, work, &live, &finalizers).await
+                self.release(&world, kind, work, &live, &hold).await
             }
             (Some(Assessment::Misstated(corrected)), Some(_)) => self.restate(&world, kind, work, &corrected).await,
             (Some(Assessment::Terminating | Assessment::Lingering(_)), _) => Err(ConvergeError::Terminating),
@@ -284,7 +282,7 @@ impl Workshop {
             (Err(ApplyError::Immutable { .. } | ApplyError::Invalid { .. }), Some(live))
                 if self.may_replace(world, work, live, &findings)? =>
             {
-                self.replace(kind, work, &target, desired, live).await?
+                self.replace(world, kind, work, &target, desired, live).await?
             }
             (applied, _) => applied?,
         };

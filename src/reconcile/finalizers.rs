@@ -18,7 +18,12 @@ pub fn of(object: &Value) -> impl Iterator<Item = &str> {
     object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// The finalizers of an object that no component of Kubernetes has in objects of its kind.
+/// Whether the garbage collector has a finalizer: it is nobody else's, whatever Git leaves to an operator.
+pub fn is_collectors(finalizer: &str) -> bool {
+    matches!(finalizer, "foregroundDeletion" | "orphan")
+}
+
+/// The finalizers of an object that no component of Kubernetes is sure to take away from objects of its kind.
 pub fn foreign(kind: &KindInfo, object: &Value) -> Vec<String> {
     of(object).filter(|name| !builtin::has_finalizer(&kind.group, &kind.kind, name)).map(str::to_owned).collect()
 }
@@ -54,6 +59,10 @@ pub async fn take_away(
         finalizers.retain(|finalizer| !is_unwanted(finalizer));
         if metadata(&object, "uid") != uid || metadata(&object, "deletionTimestamp").is_empty() {
             return Ok(());
+        }
+        // The API server keeps them by itself; what is nested in them too deep to be read could not be given back.
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("managedFields");
         }
         match rest::replace(client, kind, at, &object, Mode::Store).await {
             Ok(_) | Err(Refusal::NotFound) => return Ok(()),

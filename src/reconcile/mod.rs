@@ -40,6 +40,7 @@ mod assess;
 pub mod converge;
 mod deletion;
 mod finalizers;
+mod going;
 pub mod queue;
 pub mod tracker;
 mod unsettled;

@@ -53,24 +53,6 @@ pub enum Mode {
     Store,
 }
 
-/// What happens to the objects that a deleted object owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Propagation {
-    Background,
-    Foreground,
-    Orphan,
-}
-
-impl Propagation {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Background => "Background",
-            Self::Foreground => "Foreground",
-            Self::Orphan => "Orphan",
-        }
-    }
-}
-
 /// `/apis/apps/v1/namespaces/shop/deployments`
 pub fn collection_path(kind: &KindInfo, namespace: &str) -> String {
     let mut path = if kind.group.is_empty() {
@@ -169,7 +151,8 @@ pub async fn replace_status(
     send(client, Method::PUT, &path, Some(object)).await
 }
 
-/// DELETE of exactly the object with this uid, not of one that took its name since.
+/// DELETE of exactly the object with this uid, not of one that took its name since. What depends on it goes afterwards: it
+/// would be held by that. A Pod that is being deleted already has no more than `grace` seconds then.
 ///
 /// # Errors
 /// What the server refuses.
@@ -178,12 +161,13 @@ pub async fn delete(
     kind: &KindInfo,
     (namespace, name): (&str, &str),
     uid: &str,
-    propagation: Propagation,
+    grace: Option<i64>,
 ) -> Result<(), Refusal> {
     let options = json!({
         "apiVersion": "v1",
         "kind": "DeleteOptions",
-        "propagationPolicy": propagation.as_str(),
+        "propagationPolicy": "Background",
+        "gracePeriodSeconds": grace,
         "preconditions": {"uid": uid},
     });
     send(client, Method::DELETE, &object_path(kind, namespace, name), Some(&options)).await.map(|_| ())

@@ -8,9 +8,10 @@ use futures::future::join_all;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::attack::{Act, Body, Content, Identity, request};
+use super::attack::{Act, Body, Content, Identity, request, uid_of};
 use super::rows;
 use super::support::bypass::{get, send};
+use super::support::eventually;
 use super::victim::Victim;
 
 const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/gitadel";
@@ -19,6 +20,10 @@ const FINALIZER: &str = "example.com/hold";
 
 fn delete(path: &str) -> Act {
     request("DELETE", path, Content::Json, Body::Sent(json!({"propagationPolicy": "Background"})))
+}
+
+fn delete_with(path: &str, options: Value) -> Act {
+    request("DELETE", path, Content::Json, Body::Sent(options))
 }
 
 fn post(path: &str, object: Value) -> Act {
@@ -91,6 +96,100 @@ async fn what_is_held_by_a_foreign_finalizer_goes_and_is_made_anew() {
     ]
     .concat();
     victim.in_absence(&acts).await;
+    victim.recovers().await;
+}
+
+/// A Lease, which anybody may have, that holds what it names as its owner.
+fn dependent(name: &str, api_version: &str, kind: &str, owner: &str) -> Value {
+    let owner_name = owner.rsplit('/').next().unwrap();
+    json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "finalizers": [FINALIZER],
+        "ownerReferences": [{"apiVersion": api_version, "kind": kind, "name": owner_name, "uid": uid_of(owner),
+            "blockOwnerDeletion": true}]}})
+}
+
+/// Deletes an object after what depends on it, which never goes.
+fn after_its_dependents(api_version: &str, kind: &str, path: &str) -> [Act; 2] {
+    let name = format!("hold-{}-{}", kind.to_lowercase(), path.rsplit('/').next().unwrap());
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/shop/leases";
+    [
+        post(leases, dependent(&name, api_version, kind, path)),
+        delete_with(path, json!({"propagationPolicy": "Foreground"})),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_its_dependents_goes_and_is_made_anew() {
+    const RBAC: &str = "rbac.authorization.k8s.io/v1";
+    let mut victim = Victim::with(&rows::files(), json!({})).await;
+    let evil = binding("zz-evil", &[]);
+    let admins = format!("/apis/{RBAC}/namespaces/shop/rolebindings/admins");
+    let sets = delete("/apis/apps/v1/namespaces/shop/replicasets/{web-}");
+    let Act::Request { path: replicas, .. } = victim.attackers.with_names(&sets).await else { panic!("{sets:?}") };
+    let pods = "/api/v1/namespaces/shop/pods";
+    let acts = [
+        vec![request("PATCH", &admins, Content::Merge, Body::Sent(json!({"subjects": evil["subjects"]})))],
+        after_its_dependents(RBAC, "RoleBinding", &admins).to_vec(),
+        vec![post(BINDINGS, evil)],
+        after_its_dependents(RBAC, "ClusterRoleBinding", &format!("{BINDINGS}/zz-evil")).to_vec(),
+        after_its_dependents("v1", "ServiceAccount", "/api/v1/namespaces/shop/serviceaccounts/default").to_vec(),
+        after_its_dependents("v1", "Pod", &format!("{pods}/db-0")).to_vec(),
+        after_its_dependents("v1", "Pod", &format!("{pods}/bare")).to_vec(),
+        after_its_dependents("apps/v1", "ReplicaSet", &replicas).to_vec(),
+    ];
+    victim.in_absence(&acts.concat()).await;
+    for path in [&admins, &format!("{BINDINGS}/zz-evil"), &format!("{pods}/db-0"), &replicas] {
+        eventually(path, async || {
+            let object = get(victim.client(), path).await;
+            object.is_none_or(|object| object["metadata"]["deletionTimestamp"].is_null()).then_some(())
+        })
+        .await;
+    }
+    victim.recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_is_not_given_years_to_end() {
+    const YEARS: i64 = 315_360_000;
+    const PODS: &str = "/api/v1/namespaces/shop/pods";
+    let mut victim = Victim::with(&rows::files(), json!({})).await;
+    let evil = |name: &str| {
+        post(
+            PODS,
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"nodeName": "n1",
+            "terminationGracePeriodSeconds": YEARS, "containers": [{"name": "evil", "image": "evil"}]}}),
+        )
+    };
+    let bound = |name: &str| {
+        let target = json!({"apiVersion": "v1", "kind": "Node", "name": "n1"});
+        let metadata = json!({"name": name});
+        let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target});
+        post(&format!("{PODS}/{name}/binding"), binding)
+    };
+    let scheduled = victim.attackers.send(Identity::Impersonated("system:kube-scheduler"), &bound("db-0")).await;
+    assert!(scheduled.is_success(), "{}", scheduled.text);
+    let replica = format!("{PODS}/db-0");
+    let years = json!({"gracePeriodSeconds": YEARS});
+    let bare = format!("{PODS}/bare");
+    let acts = [
+        evil("zz-runs"),
+        evil("zz-ends"),
+        delete(&format!("{PODS}/zz-ends")),
+        delete(&bare),
+        evil("bare"),
+        delete_with(&replica, years),
+    ];
+    victim.in_absence(&acts).await;
+    for name in ["zz-runs", "zz-ends", "bare", "db-0"] {
+        let path = format!("{PODS}/{name}");
+        eventually("no more time than Pods have", async || {
+            let pod = get(victim.client(), &path).await?;
+            pod["metadata"]["deletionGracePeriodSeconds"].as_i64().filter(|seconds| *seconds <= 30)
+        })
+        .await;
+        // What its kubelet does then.
+        let ended = victim.attackers.send(Identity::Node, &delete_with(&path, json!({"gracePeriodSeconds": 0}))).await;
+        assert!(ended.is_success(), "{}", ended.text);
+    }
     victim.recovers().await;
 }
 

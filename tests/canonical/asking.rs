@@ -4,7 +4,7 @@ use gitadel::reconcile::apply::{Action, delete};
 use gitadel::reconcile::canonicalise::{CanonicaliseError, LiveState, Pending};
 use gitadel::reconcile::discovery::Discovery;
 use gitadel::reconcile::environment::Environment;
-use gitadel::reconcile::rest::{self, Propagation};
+use gitadel::reconcile::rest;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, deployment, differences};
@@ -86,7 +86,7 @@ async fn defaults_that_the_server_sets_only_at_creation_are_known_from_a_second_
 
     let live = cluster.live(&class).await.unwrap();
     let uid = rest::metadata(&live, "uid");
-    delete(&cluster.client, &class.kind, class.at(), uid, Propagation::Background).await.unwrap();
+    delete(&cluster.client, &class.kind, class.at(), uid, None).await.unwrap();
     eventually("the class to be gone", async || {
         let canonical = cluster.canonical(&ingress).await.unwrap().object;
         canonical["spec"].get("ingressClassName").is_none().then_some(())
@@ -184,7 +184,7 @@ async fn a_mutators_additions_are_canonical_while_it_is_declared() {
     for subject in [&binding, &policy] {
         let live = cluster.live(subject).await.unwrap();
         let uid = rest::metadata(&live, "uid");
-        delete(&cluster.client, &subject.kind, subject.at(), uid, Propagation::Background).await.unwrap();
+        delete(&cluster.client, &subject.kind, subject.at(), uid, None).await.unwrap();
     }
     let clean = eventually("the policy to be forgotten", async || {
         let canonical = cluster.canonical(&web).await.unwrap().object;

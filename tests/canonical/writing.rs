@@ -2,7 +2,6 @@
 
 use gitadel::reconcile::apply::{Action, ApplyError, apply, delete, recreate};
 use gitadel::reconcile::canonicalise::{CanonicaliseError, LiveState, Pending, canonicalise};
-use gitadel::reconcile::rest::Propagation;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Subject, deployment, differences, manifests};
@@ -141,7 +140,7 @@ async fn a_terminating_object_is_waited_for() {
     manifest["metadata"]["finalizers"] = json!(["example.com/hold"]);
     let subject = cluster.subject_in(&namespace, manifest).await;
     let applied = cluster.converge(&subject).await;
-    delete(&cluster.client, &subject.kind, subject.at(), &applied.uid, Propagation::Background).await.unwrap();
+    delete(&cluster.client, &subject.kind, subject.at(), &applied.uid, None).await.unwrap();
     let refused = cluster.canonical(&subject).await.unwrap_err();
     assert!(matches!(refused, CanonicaliseError::Pending(Pending::Terminating)), "{refused}");
     let refused = cluster.apply(&subject, &applied.object).await.unwrap_err();

@@ -279,12 +279,15 @@ pub fn delegated(group: &str, kind: &str) -> &'static [BuiltinDelegation] {
 }
 
 /// Whether a component of Kubernetes has this finalizer in objects of the kind, and takes it away when they go.
+///
+/// Not told of `foregroundDeletion`: the collector takes it away when everything is gone that names the object as its owner,
+/// and anybody may have a Lease that never goes.
 pub fn has_finalizer(group: &str, kind: &str, finalizer: &str) -> bool {
-    const COLLECTORS: [&str; 2] = ["foregroundDeletion", "orphan"];
+    const ORPHANED: &str = "orphan";
     const OF_PODS: &str = "batch.kubernetes.io/job-tracking";
     let named = format!("metadata.finalizers[={finalizer}]");
     let rows = ROWS.iter().filter(|row| (row.group, row.kind) == (group, kind));
-    COLLECTORS.contains(&finalizer)
+    (finalizer == ORPHANED && group != RBAC)
         || ((group, kind) == ("", "Pod") && finalizer == OF_PODS)
         || rows.flat_map(|row| row.fields).any(|field| *field == named)
 }
@@ -357,7 +360,9 @@ mod tests {
     fn finalizers_belong_to_kinds() {
         assert!(has_finalizer("", "PersistentVolumeClaim", "kubernetes.io/pvc-protection"));
         assert!(!has_finalizer(RBAC, "RoleBinding", "kubernetes.io/pvc-protection"));
-        assert!(has_finalizer(RBAC, "RoleBinding", "foregroundDeletion"));
+        assert!(!has_finalizer("", "Pod", "foregroundDeletion"));
+        assert!(has_finalizer("apps", "Deployment", "orphan"));
+        assert!(!has_finalizer(RBAC, "RoleBinding", "orphan"), "nothing is made for it that would be orphaned");
         assert!(has_finalizer("", "Pod", "batch.kubernetes.io/job-tracking"));
         assert!(!has_finalizer("", "Pod", "example.com/hold"));
     }

@@ -10,8 +10,9 @@ use crate::document::Document;
 use crate::reconcile::apply;
 use crate::reconcile::deletion::{DeletionBudget, Urgency};
 use crate::reconcile::finalizers;
+use crate::reconcile::going::Hold;
 use crate::reconcile::queue::{Cause, Work};
-use crate::reconcile::rest::{self, Propagation};
+use crate::reconcile::rest;
 use crate::reconcile::tracker::Standing;
 use crate::reconcile::world::World;
 use crate::snapshot::KindInfo;
@@ -26,7 +27,7 @@ impl Workshop {
         kind: &KindInfo,
         work: &Work,
         live: &Value,
-        finalizers: &[String],
+        hold: &Hold,
     ) -> Result<(), ConvergeError> {
         if !world.enforces(work.id.as_ref()) {
             return Ok(());
@@ -34,8 +35,9 @@ impl Workshop {
         if self.recording.load(Ordering::SeqCst) {
             return Err(ConvergeError::BaselineNotRecorded);
         }
-        tracing::warn!(object = %work.id, ?finalizers, "kept from being deleted by what came past admission: taken away");
-        self.let_go(kind, work, live, finalizers).await
+        let Hold { finalizers, grace } = hold;
+        tracing::warn!(object = %work.id, ?finalizers, grace, "kept from being deleted past admission: let go");
+        self.let_go(kind, work, live, hold).await
     }
 
     /// Takes away what keeps an object from going.
@@ -44,11 +46,14 @@ impl Workshop {
         kind: &KindInfo,
         work: &Work,
         live: &Value,
-        unwanted: &[String],
+        hold: &Hold,
     ) -> Result<(), ConvergeError> {
         let (at, uid) = ((work.id.namespace.as_str(), work.id.name.as_str()), rest::metadata(live, "uid"));
-        if !unwanted.is_empty() {
-            finalizers::take_away(&self.client, kind, at, uid, unwanted).await?;
+        if hold.grace.is_some() {
+            apply::delete(&self.client, kind, at, uid, hold.grace).await?;
+        }
+        if !hold.finalizers.is_empty() {
+            finalizers::take_away(&self.client, kind, at, uid, &hold.finalizers).await?;
         }
         Ok(())
     }
@@ -81,9 +86,12 @@ impl Workshop {
         }
         self.deletions.let_go(&work.id);
         let at = (work.id.namespace.as_str(), work.id.name.as_str());
-        apply::delete(&self.client, kind, at, uid, Propagation::Background).await?;
-        if counted {
-            self.let_go(kind, work, live, &finalizers::foreign(kind, live)).await?;
+        apply::delete(&self.client, kind, at, uid, None).await?;
+        if work.cause == Cause::Obstacle
+            && !world.leaves_finalizers(work.id.as_ref(), Document::from_value(live).root())
+        {
+            // Nothing is brought about before it is gone, whenever it came.
+            finalizers::take_away(&self.client, kind, at, uid, &finalizers::foreign(kind, live)).await?;
         }
         self.tracker.converged(&work.id);
         if work.cause == Cause::Prune {

@@ -6,10 +6,10 @@ use super::{ConvergeError, Workshop};
 use crate::admission::immutable::is_beyond_repair;
 use crate::compare::Finding;
 use crate::document::Document;
-use crate::reconcile::apply::{self, Applied};
-use crate::reconcile::finalizers;
+use crate::reconcile::apply::{self, Applied, ApplyError};
+use crate::reconcile::assess::{Assessment, assess};
 use crate::reconcile::queue::{Cause, Work};
-use crate::reconcile::rest::{Propagation, Target, metadata};
+use crate::reconcile::rest::{self, Target, metadata};
 use crate::reconcile::tracker::Fingerprint;
 use crate::reconcile::world::World;
 use crate::snapshot::{EntryClass, KindInfo, SnapshotError};
@@ -41,6 +41,7 @@ impl Workshop {
 
     pub(super) async fn replace(
         &self,
+        world: &World,
         kind: &KindInfo,
         work: &Work,
         target: &Target<'_>,
@@ -48,9 +49,13 @@ impl Workshop {
         live: &Value,
     ) -> Result<Applied, ConvergeError> {
         let at = (work.id.namespace.as_str(), work.id.name.as_str());
-        apply::delete(&self.client, kind, at, metadata(live, "uid"), Propagation::Background).await?;
+        apply::delete(&self.client, kind, at, metadata(live, "uid"), None).await?;
         // Whoever put it there may have seen to it that it stays.
-        self.let_go(kind, work, live, &finalizers::foreign(kind, live)).await?;
+        if let Some(going) = rest::get(&self.client, kind, at.0, at.1).await.map_err(ApplyError::from)?
+            && let Assessment::Held(hold) = assess(world, kind, &work.id, Document::from_value(&going).root())?
+        {
+            self.let_go(kind, work, &going, &hold).await?;
+        }
         Ok(apply::recreate(&self.client, target, desired, live).await?)
     }
 }

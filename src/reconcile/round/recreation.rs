@@ -11,7 +11,7 @@ use crate::reconcile::apply;
 use crate::reconcile::converge::SERVED_LIMIT;
 use crate::reconcile::desired::Declaration;
 use crate::reconcile::peers::Step;
-use crate::reconcile::rest::{self, Propagation};
+use crate::reconcile::rest;
 
 /// How long one may take to go. Finalizers may hold it longer; then a later round goes on.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
@@ -62,7 +62,7 @@ impl Round<'_> {
         let Some(kind) = self.kinds.info(&id.kind) else { return Ok(()) };
         let client = &self.workshop.client;
         let at = (id.namespace.as_str(), id.name.as_str());
-        apply::delete(client, kind, at, uid, Propagation::Background).await.map_err(|error| error.to_string())?;
+        apply::delete(client, kind, at, uid, None).await.map_err(|error| error.to_string())?;
         tracing::warn!(object = %id, "deleted to be created again: it cannot become what Git declares");
         let since = Instant::now();
         loop {
