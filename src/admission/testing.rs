@@ -204,7 +204,7 @@ impl Review {
             "kind": {"group": group, "version": "v1", "kind": kind},
             "resource": {"group": group, "version": "v1", "resource": resource},
             "userInfo": {"username": ADMIN, "groups": ["system:masters", "system:authenticated"]},
-            "object": object, "oldObject": old,
+            "object": object, "oldObject": old, "options": null,
         }))
     }
 

@@ -169,6 +169,8 @@ async fn a_pod_is_not_given_years_to_end() {
     assert!(scheduled.is_success(), "{}", scheduled.text);
     let replica = format!("{PODS}/db-0");
     let years = json!({"gracePeriodSeconds": YEARS});
+    let given = victim.attackers.send(Identity::NamespaceAdmin, &delete_with(&replica, years.clone())).await;
+    assert!(given.is_denial() && given.text.contains("within 30 s"), "{}", given.text);
     let bare = format!("{PODS}/bare");
     let acts = [
         evil("zz-runs"),

@@ -17,6 +17,7 @@ const OBJECT_RULES: &[&str] = &[
     "own",
     "enforcement",
     "contents",
+    "pod-deletion",
     "machinery",
     "terminating",
     "namespace",
@@ -155,10 +156,11 @@ pub static ROWS: &[Row] = &[
     Row {
         target: subresource(&[("", &["pods"])], "eviction"),
         operations: &[Create],
-        classes: &[Virtual, Governed],
-        rules: &["child-operations"],
+        classes: &[Virtual, Governed, Child],
+        rules: &["pod-deletion", "child-operations"],
         treatment: Treatment::Judged,
-        means: "Deletes the Pod, and nobody is asked about that again. Its controller makes it anew: `childOperations.delete`.",
+        means: "Deletes the Pod, and nobody is asked about that again. Its controller makes it anew: `childOperations.delete`. It \
+                waits for nothing else, and ends within its time.",
     },
     Row {
         target: subresource(&[("", &["pods"])], "exec"),

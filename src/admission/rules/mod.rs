@@ -14,6 +14,7 @@ mod kept;
 mod machinery;
 mod namespace;
 mod own;
+mod pod_deletion;
 mod rehearsal;
 mod scale;
 mod scope;
@@ -54,6 +55,7 @@ pub const RULES: &[Rule] = &[
     contents::RULE,
     scope::RULE,
     transient::RULE,
+    pod_deletion::RULE,
     child_operations::RULE,
     machinery::RULE,
     terminating::RULE,

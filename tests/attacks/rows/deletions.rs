@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::at;
 use crate::attack::Identity::{NamespaceAdmin, StolenReconcilerToken};
-use crate::attack::{Attack, delete, delete_with, json_patch, merge};
+use crate::attack::{Attack, delete, delete_with, json_patch, merge, post};
 use crate::report::Section;
 
 const REPLICA_SET: &str = "/apis/apps/v1/namespaces/shop/replicasets/{web-}";
 const COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
 
 pub fn section() -> Section {
-    let attacks = [at_admission(), past_admission()].concat();
+    let attacks = [at_admission(), of_pods(), past_admission()].concat();
     Section { title: "Deletion", attacks }
 }
 
@@ -93,6 +93,41 @@ fn at_admission() -> Vec<Attack> {
         delete("a default account", "/api/v1/namespaces/shop/serviceaccounts/default").rejected_by("generated"),
         delete("the addresses of a Service", "/api/v1/namespaces/shop/endpoints/web").rejected_by("generated"),
     ]
+}
+
+/// A Pod may be deleted, but not so that it stays.
+fn of_pods() -> Vec<Attack> {
+    const REPLICA: &str = "/api/v1/namespaces/shop/pods/db-0";
+    const YEARS: i64 = 315_360_000;
+    let eviction = |what, pod: &str, options: Value| {
+        let name = pod.rsplit('/').next().unwrap_or_default();
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}, "deleteOptions": options});
+        post(what, &format!("{pod}/eviction"), eviction).about(pod)
+    };
+    let made_anew = "its controller makes it anew";
+    let rejected = [
+        delete_with("a child after what depends on it", REPLICA, json!({"propagationPolicy": "Foreground"})),
+        delete_with("a child, what depends on it orphaned", REPLICA, json!({"propagationPolicy": "Orphan"})),
+        delete_with("a child, what depends on it orphaned", REPLICA, json!({"orphanDependents": true})),
+        eviction("a child evicted after what depends on it", REPLICA, json!({"propagationPolicy": "Foreground"})),
+        eviction(
+            "a declared Pod evicted after what depends on it",
+            at::BARE,
+            json!({"propagationPolicy": "Foreground"}),
+        ),
+        eviction("a child evicted, which has ten years", REPLICA, json!({"gracePeriodSeconds": YEARS})),
+        eviction("a declared Pod evicted, which has ten years", at::BARE, json!({"gracePeriodSeconds": YEARS})),
+    ];
+    let admitted = [
+        delete_with(
+            "a child that is hurried",
+            REPLICA,
+            json!({"gracePeriodSeconds": 1, "propagationPolicy": "Background"}),
+        ),
+        eviction("a child evicted, with the time that it has", REPLICA, json!({"gracePeriodSeconds": 30})),
+    ];
+    let rejected = rejected.map(|attack| attack.by(NamespaceAdmin).rejected_by("pod-deletion"));
+    [rejected.to_vec(), admitted.map(|attack| attack.by(NamespaceAdmin).harmless(made_anew)).to_vec()].concat()
 }
 
 fn past_admission() -> Vec<Attack> {
