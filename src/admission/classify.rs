@@ -117,7 +117,7 @@ pub(super) fn classify_unlisted(
 
 /// Kinds that hold no state anybody declares. A Node is made by its kubelet and kept by controllers; a request for a
 /// certificate is gone when it is answered.
-pub(super) fn is_machinery(group: &str, kind: &str) -> bool {
+pub fn is_machinery(group: &str, kind: &str) -> bool {
     matches!(
         (group, kind),
         ("" | "events.k8s.io", "Event")

@@ -29,7 +29,7 @@ pub(crate) mod testing;
 mod verdict;
 pub mod volumes;
 
-pub use classify::{ObjectClass, classify_by_relation, classify_object};
+pub use classify::{ObjectClass, classify_by_relation, classify_object, is_machinery};
 pub use computed::computed;
 pub use decide::{decide, rule_names};
 pub use generated::followers;

@@ -1,5 +1,6 @@
 //! Brings one object to the desired state: the same steps for a new commit, for drift, and for what must go.
 
+mod emptying;
 mod error;
 mod removal;
 mod replacement;

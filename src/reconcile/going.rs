@@ -17,6 +17,8 @@ pub struct Hold {
     pub finalizers: Vec<String>,
     /// The seconds that a Pod has, where it was given more.
     pub grace: Option<i64>,
+    /// Of a Namespace: what anybody may have in it is let go as well.
+    pub contents: bool,
 }
 
 impl Hold {
@@ -32,7 +34,8 @@ pub fn of_desired(world: &World, kind: &KindInfo, entry: &Entry<'_>, live: Node<
     let repaired = carry(canonical, live, &world.tolerance(entry).latitude(kind));
     let mut finalizers = finalizers::foreign(kind, &live.to_value());
     finalizers.retain(|name| finalizers::is_collectors(name) || !finalizers::of(&repaired).any(|kept| kept == name));
-    Hold { finalizers, grace: excess(kind, live, grace::of(canonical)) }
+    let contents = (kind.group.as_str(), kind.kind.as_str()) == ("", "Namespace");
+    Hold { finalizers, grace: excess(kind, live, grace::of(canonical)), contents }
 }
 
 /// What holds something that follows from what is declared, or recorded. A child's finalizers can only have come past
@@ -75,7 +78,7 @@ pub fn of_undeclared(world: &World, kind: &KindInfo, id: &ObjectId, live: Node<'
         finalizers.retain(|name| finalizers::is_collectors(name));
     }
     let grace = excess(kind, live, grace::DEFAULT.min(grace::of(live)));
-    Hold { finalizers, grace }
+    Hold { finalizers, grace, contents: false }
 }
 
 /// What a Pod has to be given, where it has more.

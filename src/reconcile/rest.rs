@@ -107,6 +107,16 @@ pub async fn get(client: &Client, kind: &KindInfo, namespace: &str, name: &str) 
     }
 }
 
+/// Objects of a kind in a namespace, as many as one answer should hold. They do not say what they are.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn list(client: &Client, kind: &KindInfo, namespace: &str) -> Result<Vec<Value>, Refusal> {
+    let path = collection_path(kind, namespace) + "?limit=500";
+    let mut list = send(client, Method::GET, &path, None).await?;
+    Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
+}
+
 /// POST.
 ///
 /// # Errors

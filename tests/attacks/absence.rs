@@ -195,6 +195,29 @@ async fn a_pod_is_not_given_years_to_end() {
     victim.recovers().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_does_not_wait_for_what_anybody_may_have_in_it() {
+    const BANK: &str = "/api/v1/namespaces/bank";
+    let mut victim = Victim::with(&rows::files(), json!({})).await;
+    let metadata = json!({"name": "hold", "finalizers": [FINALIZER]});
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata});
+    let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": metadata,
+        "involvedObject": {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "bank", "name": "vault"}});
+    let before = get(victim.client(), BANK).await.unwrap()["metadata"]["uid"].clone();
+    victim
+        .in_absence(&[
+            post("/apis/coordination.k8s.io/v1/namespaces/bank/leases", lease),
+            post(&format!("{BANK}/events"), event),
+            delete(BANK),
+        ])
+        .await;
+    eventually("the namespace to be made anew", async || {
+        (get(victim.client(), BANK).await?["metadata"]["uid"] != before).then_some(())
+    })
+    .await;
+    victim.recovers().await;
+}
+
 /// Deletes an object and makes another of its name.
 fn swapped(collection: &str, object: Value) -> Vec<Act> {
     let path = format!("{collection}/{}", object["metadata"]["name"].as_str().unwrap());

@@ -35,9 +35,17 @@ impl Workshop {
         if self.recording.load(Ordering::SeqCst) {
             return Err(ConvergeError::BaselineNotRecorded);
         }
-        let Hold { finalizers, grace } = hold;
-        tracing::warn!(object = %work.id, ?finalizers, grace, "kept from being deleted past admission: let go");
-        self.let_go(kind, work, live, hold).await
+        if !hold.finalizers.is_empty() || hold.grace.is_some() {
+            let Hold { finalizers, grace, .. } = hold;
+            tracing::warn!(object = %work.id, ?finalizers, grace, "kept from being deleted past admission: let go");
+        }
+        self.let_go(kind, work, live, hold).await?;
+        if hold.contents {
+            self.empty(world, &work.id.name).await?;
+            // What is in it goes bit by bit.
+            return Err(ConvergeError::Terminating);
+        }
+        Ok(())
     }
 
     /// Takes away what keeps an object from going.
