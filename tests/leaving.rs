@@ -132,3 +132,30 @@ async fn what_waits_for_another_to_go_is_made_when_that_is_gone() {
     );
     assert!(get(&governed.client, HELD).await.unwrap()["metadata"]["deletionTimestamp"].is_null());
 }
+
+/// A commit, or a record that was lost, may make undeclared what an operator has had in hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_tidies_up_after_what_nobody_declares_any_more() {
+    const MAPS: &str = "/api/v1/namespaces/shop/configmaps";
+    let path = format!("{MAPS}/left");
+    let mut governed = Governed::prepare(&[("shop.yaml", NAMESPACE)]).await;
+    governed.run();
+    let delegation = json!({"user": "operator", "group": "", "kind": "ConfigMap",
+        "fields": ["metadata.finalizers[=example.com/tidy]"]});
+    governed.enforce(governed.enforcement_with(json!({"delegations": [delegation]}))).await;
+    governed.converged().await;
+    let left = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "left", "namespace": "shop", "finalizers": ["example.com/tidy"]}});
+    governed.slip_in(Method::POST, MAPS, &left).await;
+    eventually("its removal", async || {
+        let removed = governed.log_records("reconcile", "undeclared object removed");
+        removed.iter().any(|record| record["object"].as_str().is_some_and(|id| id.contains("left"))).then_some(())
+    })
+    .await;
+    let left = get(&governed.client, &path).await.expect("what its operator has not tidied up after");
+    assert!(left["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(left["metadata"]["finalizers"], json!(["example.com/tidy"]));
+    let release = json!([{"op": "remove", "path": "/metadata/finalizers"}]);
+    governed.slip_in(Method::PATCH, &path, &release).await;
+    eventually("it to be gone", async || get(&governed.client, &path).await.is_none().then_some(())).await;
+}
