@@ -64,11 +64,11 @@ fn binding(metadata: Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_dressed_as_kept_is_seen_all_the_same() {
-    let governed = Governed::start(&[("shop.yaml", SHOP), ("kept.yaml", KEPT)]).await;
+    let mut governed = Governed::start(&[("shop.yaml", SHOP), ("kept.yaml", KEPT)]).await;
     governed.commit("keep it no longer", &[("kept.yaml", "")]);
     governed.notify().await;
     governed.converged().await;
-    let client = &governed.client;
+    let client = &governed.client.clone();
 
     let controller = async |kind: &str, api_version: &str, path: &str| {
         let owner = get(client, path).await.unwrap();
@@ -110,16 +110,35 @@ async fn what_is_dressed_as_kept_is_seen_all_the_same() {
     })
     .await;
 
-    // With a volume its data would go: that is for people to decide.
-    let volume = json!({"metadata": {"name": "root", "annotations": {"pv.kubernetes.io/provisioned-by": "nobody"}},
-        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/"}}});
-    governed.slip_in(Method::POST, "/api/v1/persistentvolumes", &volume).await;
+    // A volume that nothing is bound to holds no data.
+    let volume = |name: &str| {
+        json!({"metadata": {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": "nobody"}},
+            "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/"}}})
+    };
+    let volumes = "/api/v1/persistentvolumes";
+    governed.slip_in(Method::POST, volumes, &volume("root")).await;
+    let path = format!("{volumes}/root");
+    eventually("the volume to go", async || get(client, &path).await.is_none().then_some(())).await;
+
+    // With one that was bound, data would go: that is for people to decide.
+    governed.stop_reconciler();
+    let mut bound = volume("bound");
+    bound["spec"]["claimRef"] = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop",
+        "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"});
+    governed.slip_in(Method::POST, volumes, &bound).await;
+    let path = format!("{volumes}/bound");
+    eventually("its claim to be missed", async || {
+        (get(client, &path).await.unwrap()["status"]["phase"] == "Released").then_some(())
+    })
+    .await;
+    governed.run_reconciler();
+    governed.listening().await;
     eventually("the volume to be reported", async || {
         let counted = governed.reconciler_metrics().sum("gitadel_drift_detected_total", &[("cause", "kept")]);
         (counted >= 1.0).then_some(())
     })
     .await;
-    assert!(get(client, "/api/v1/persistentvolumes/root").await.is_some());
+    assert!(get(client, &path).await.is_some());
     governed.converged().await;
 
     // Git itself may not declare what gitadel makes: the two would fight.

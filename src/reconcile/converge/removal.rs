@@ -95,10 +95,9 @@ impl Workshop {
         self.deletions.let_go(&work.id);
         let at = (work.id.namespace.as_str(), work.id.name.as_str());
         apply::delete(&self.client, kind, at, uid, None).await?;
-        if work.cause == Cause::Obstacle
-            && !world.leaves_finalizers(work.id.as_ref(), Document::from_value(live).root())
-        {
-            // Nothing is brought about before it is gone, whenever it came.
+        // Nothing is brought about before an obstacle is gone, whenever it came.
+        let must_go = work.cause == Cause::Obstacle || self.tracker.standing(&work.id) == Standing::Intruder;
+        if must_go && !world.leaves_finalizers(work.id.as_ref(), Document::from_value(live).root()) {
             finalizers::take_away(&self.client, kind, at, uid, &finalizers::foreign(kind, live)).await?;
         }
         self.tracker.converged(&work.id);
